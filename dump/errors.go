@@ -1,0 +1,60 @@
+package dump
+
+import (
+	"errors"
+	"fmt"
+)
+
+// The kinds of reasons why physical memory cannot be read. They are tested
+// with errors.Is against the *ReadError that a read returns.
+var (
+	// ErrExcluded: the page existed, but was filtered out on purpose when
+	// the dump was written (makedumpfile -d).
+	ErrExcluded = errors.New("page excluded when the dump was written")
+	// ErrMissing: there is no such memory in the machine, or the file that
+	// should hold it is cut short or incomplete.
+	ErrMissing = errors.New("memory not in the dump")
+	// ErrCorrupt: the dump holds the page, but its bytes cannot be trusted:
+	// it does not decompress, or not to a page.
+	ErrCorrupt = errors.New("page damaged in the dump")
+)
+
+// The kinds of reasons why a file cannot be opened as a dump.
+var (
+	// ErrFormat: the file is no dump of a kind that this package reads.
+	ErrFormat = errors.New("not a crash dump")
+	// ErrDamaged: the file is a dump, but its headers contradict themselves
+	// or the file so badly that nothing can be read from it.
+	ErrDamaged = errors.New("crash dump damaged")
+	// ErrUnsupported: the file is a dump of a kind that is known by name and
+	// not read.
+	ErrUnsupported = errors.New("crash dump format not supported")
+)
+
+// ReadError says why a read of physical memory failed, and where.
+type ReadError struct {
+	Addr   uint64 // physical address of the first byte that cannot be had
+	Kind   error  // ErrExcluded, ErrMissing or ErrCorrupt
+	File   string // the file that should hold the bytes; empty where none does
+	Offset int64  // offset in File of what could not be used; -1 where there is none
+	Err    error  // the cause, where there is one more to tell
+}
+
+func (e *ReadError) Error() string {
+	s := fmt.Sprintf("physical address %#x: %v", e.Addr, e.Kind)
+	if e.File != "" && e.Offset >= 0 {
+		s += fmt.Sprintf(" (%s, offset %#x)", e.File, e.Offset)
+	}
+	if e.Err != nil {
+		s += ": " + e.Err.Error()
+	}
+	return s
+}
+
+// Unwrap makes errors.Is work for the kind and for the cause.
+func (e *ReadError) Unwrap() []error {
+	if e.Err == nil {
+		return []error{e.Kind}
+	}
+	return []error{e.Kind, e.Err}
+}

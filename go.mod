@@ -1,0 +1,3 @@
+module github.com/kmortem/mortem
+
+go 1.26
