@@ -33,15 +33,22 @@ var (
 
 // ReadError says why a read of physical memory failed, and where.
 type ReadError struct {
-	Addr   uint64 // physical address of the first byte that cannot be had
+	Addr   uint64 // physical address of the first byte that cannot be had, or NoAddr
 	Kind   error  // ErrExcluded, ErrMissing or ErrCorrupt
 	File   string // the file that should hold the bytes; empty where none does
 	Offset int64  // offset in File of what could not be used; -1 where there is none
 	Err    error  // the cause, where there is one more to tell
 }
 
+// NoAddr stands in ReadError.Addr where no physical address is known: Guard
+// sees the address of a fault in the file only.
+const NoAddr = ^uint64(0)
+
 func (e *ReadError) Error() string {
-	s := fmt.Sprintf("physical address %#x: %v", e.Addr, e.Kind)
+	s := e.Kind.Error()
+	if e.Addr != NoAddr {
+		s = fmt.Sprintf("physical address %#x: %s", e.Addr, s)
+	}
 	if e.File != "" && e.Offset >= 0 {
 		s += fmt.Sprintf(" (%s, offset %#x)", e.File, e.Offset)
 	}
@@ -57,4 +64,37 @@ func (e *ReadError) Unwrap() []error {
 		return []error{e.Kind}
 	}
 	return []error{e.Kind, e.Err}
+}
+
+// FileError says why a file cannot be opened as a dump: in one line, what is
+// wrong with which file, where, and what to do about it.
+type FileError struct {
+	File   string // as it was given
+	Offset int64  // offset in File of what is wrong; -1 where there is no such place
+	Kind   error  // ErrFormat, ErrDamaged or ErrUnsupported; nil where the system refused the file
+	What   string // what is wrong and what to do, without File and Kind
+	Err    error  // the system's error, or another cause
+}
+
+func (e *FileError) Error() string {
+	s := e.File + ": "
+	if e.Kind != nil {
+		s += e.Kind.Error() + ": "
+	}
+	s += e.What
+	if e.Offset >= 0 {
+		s += fmt.Sprintf(" (offset %#x)", e.Offset)
+	}
+	return s
+}
+
+// Unwrap makes errors.Is work for the kind and for the cause.
+func (e *FileError) Unwrap() []error {
+	var errs []error
+	for _, err := range []error{e.Kind, e.Err} {
+		if err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errs
 }

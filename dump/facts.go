@@ -2,6 +2,7 @@ package dump
 
 import (
 	"encoding/binary"
+	"strconv"
 	"time"
 )
 
@@ -64,6 +65,54 @@ type Facts struct {
 	// Warnings say what is wrong with the files though they can be read,
 	// one sentence each.
 	Warnings []string
+
+	byQEMU bool // written by QEMU's dump-guest-memory
+	xen    bool // notes of a Xen hypervisor
+}
+
+// finish settles what several sources in the dump say something about.
+func (f *Facts) finish() {
+	f.settlePageSize()
+	if f.byQEMU {
+		f.Variant = append(f.Variant, "written by QEMU")
+	}
+	v := f.VMCoreInfo
+	if v == nil {
+		return
+	}
+	if sec, ok := v.Get("CRASHTIME"); ok {
+		if n, err := strconv.ParseInt(sec, 10, 64); err == nil && n > 0 {
+			f.Time = time.Unix(n, 0).UTC()
+		}
+	}
+	if release, ok := v.Get("OSRELEASE"); ok {
+		if f.Uts.Release == "" {
+			f.Uts.Release = release
+		} else if f.Uts.Release != release {
+			f.warn("the header says kernel release %q, VMCOREINFO %q", f.Uts.Release, release)
+		}
+	}
+	if base, ok := v.Number("phys_base"); ok && f.PhysBaseValid && base != f.PhysBase {
+		f.warn("the header says phys_base %#x, VMCOREINFO %#x; VMCOREINFO is right more often", f.PhysBase, base)
+	}
+}
+
+// settlePageSize: a kdump header has the page size, an ELF dump can tell it in
+// VMCOREINFO only.
+func (f *Facts) settlePageSize() {
+	v, ok := f.VMCoreInfo.Get("PAGESIZE")
+	n, err := strconv.ParseUint(v, 10, 64)
+	told := ok && err == nil && validBlockSize(n)
+	switch {
+	case f.PageSize == 0 && told:
+		f.PageSize = n
+	case f.PageSize == 0 && (f.Arch == ArchPPC64):
+		f.PageSize = 65536
+	case f.PageSize == 0:
+		f.PageSize = 4096
+	case told && n != f.PageSize:
+		f.warn("the header says that a page has %d bytes, VMCOREINFO %d", f.PageSize, n)
+	}
 }
 
 // Utsname is what uname(2) said on the dumped machine.
@@ -74,4 +123,13 @@ type Utsname struct {
 	Version    string
 	Machine    string
 	Domainname string
+}
+
+// Release is the kernel release of the dumped machine, from VMCOREINFO or else
+// from the header; empty where neither has it.
+func (f *Facts) Release() string {
+	if s, ok := f.VMCoreInfo.Get("OSRELEASE"); ok {
+		return s
+	}
+	return f.Uts.Release
 }

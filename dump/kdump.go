@@ -1,0 +1,424 @@
+package dump
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"iter"
+	"math/bits"
+	"sort"
+	"sync"
+	"sync/atomic"
+)
+
+// kdumpImage is a kdump-compressed dump: one file, or the parts of a split one.
+type kdumpImage struct {
+	facts     Facts
+	parts     []*kdumpPart // by their first page; disjoint
+	pageSize  int
+	pageShift uint
+	cache     *pageCache
+	decoders  sync.Pool // of *decoder
+}
+
+// kdumpPart is one file: the pages [start, end) of the machine's memory.
+type kdumpPart struct {
+	file       store
+	header     *kdumpHeader
+	start, end uint64        // PFNs
+	present    *bitmap       // the 2nd bitmap: pages in the dump
+	known      func() []byte // the 1st bitmap: pages that the machine has
+	descOff    int64         // file offset of the first page descriptor
+	descs      *descCache    // for files that are not mapped
+	cut        bool          // whether pages are behind the end of the file
+	zero       atomic.Pointer[zeroPage]
+}
+
+// zeroPage is the page of zeros that many descriptors of a file share.
+type zeroPage struct {
+	desc pageDesc
+	data []byte
+}
+
+// openKdump opens kdump-compressed files that belong together.
+func openKdump(stores []store, opt *options) (Image, error) {
+	parts := make([]*kdumpPart, 0, len(stores))
+	for _, s := range stores {
+		p, err := openKdumpPart(s)
+		if err != nil {
+			return nil, err
+		}
+		parts = append(parts, p)
+	}
+	parts, err := joinParts(parts)
+	if err != nil {
+		return nil, err
+	}
+	h := parts[0].header
+	img := &kdumpImage{
+		parts:     parts,
+		pageSize:  int(h.blockSize),
+		pageShift: uint(bits.TrailingZeros64(h.blockSize)),
+	}
+	img.decoders.New = func() any { return new(decoder) }
+	img.takeFacts()
+	pages := uint64(0)
+	for _, p := range parts {
+		pages += p.present.total
+		p.useDescCache(opt)
+	}
+	img.cache = newPageCache(h.blockSize, opt.cacheBytes, pages, img.loadPage)
+	return img, nil
+}
+
+// openKdumpPart reads the headers of one file and indexes its bitmap.
+func openKdumpPart(s store) (*kdumpPart, error) {
+	h, err := readKdumpHeader(s)
+	if err != nil {
+		return nil, err
+	}
+	p := &kdumpPart{file: s, header: h, start: h.startPFN, end: h.endPFN}
+	maps := int64((1 + h.subBlocks) * h.blockSize)
+	half := int64(h.mapBlocks * h.blockSize / 2)
+	p.descOff = maps + 2*half
+	if half > s.heap() {
+		return nil, damaged(s, maps, "the bitmaps are larger than all that the file holds")
+	}
+	data, err := s.view(maps+half, int(half), nil)
+	if err != nil {
+		return nil, damaged(s, maps+half, "the 2nd bitmap cannot be read: "+err.Error())
+	}
+	p.present = newBitmap(data, p.start, p.end)
+	p.known = sync.OnceValue(func() []byte {
+		data, _ := s.view(maps, int(half), nil)
+		return data
+	})
+	return p, nil
+}
+
+// takeFacts collects what the headers and notes of the first part say, and
+// what is wrong with any of them.
+func (k *kdumpImage) takeFacts() {
+	h := k.parts[0].header
+	f := &k.facts
+	*f = Facts{
+		Format:        FormatKdump,
+		Variant:       storeVariant(k.parts[0].file),
+		Arch:          machineArch(h.uts.Machine),
+		ByteOrder:     h.order,
+		Is64:          h.is64,
+		PageSize:      h.blockSize,
+		MaxPhys:       h.maxMapNr << k.pageShift,
+		Uts:           h.uts,
+		Time:          h.time,
+		DumpLevel:     h.dumpLevel,
+		PhysBase:      int64(h.physBase),
+		PhysBaseValid: h.version >= 1 && !h.byQEMU(),
+		byQEMU:        h.byQEMU(),
+	}
+	if !h.is64 {
+		f.PhysBase = int64(int32(h.physBase))
+	}
+	if h.version > newestKdump {
+		f.warn("the header has version %d, newer than %d, the newest that is known; what it adds is ignored", h.version, newestKdump)
+	}
+	for _, p := range k.parts {
+		f.Files = append(f.Files, p.file.name())
+		p.checkComplete(f)
+	}
+	k.splitFacts()
+	first := k.parts[0]
+	if text := first.blob(h.vmcoreinfo, f, "VMCOREINFO"); text != nil {
+		f.takeVMCoreInfo(text, "the sub-header")
+	}
+	if data := first.blob(h.notes, f, "notes"); data != nil {
+		f.takeNotes(data)
+	}
+	f.finish()
+}
+
+// blob reads a stretch that the sub-header names.
+func (p *kdumpPart) blob(r fileRange, f *Facts, what string) []byte {
+	if r.size == 0 || r.off == 0 {
+		return nil
+	}
+	off, size := clampOff(r.off), clampOff(r.size)
+	if !inStore(off, size, p.file.size()) || size > p.file.heap() {
+		f.warn("%s: the %s at offset %#x (%d bytes) reach past the end of the file", p.file.name(), what, r.off, r.size)
+		return nil
+	}
+	data, err := p.file.view(off, int(size), nil)
+	if err != nil {
+		f.warn("%s: the %s cannot be read: %v", p.file.name(), what, err)
+		return nil
+	}
+	return data
+}
+
+// checkComplete looks whether the dump was written to its end: by its own
+// word, by the number of descriptors, and by the place of the last pages.
+func (p *kdumpPart) checkComplete(f *Facts) {
+	if p.header.status&statusPartial != 0 {
+		f.Incomplete = true
+		f.warn("%s: the dump says itself that it was not written to its end (the disk was full?)", p.file.name())
+	}
+	n := p.present.total
+	if room := uint64(max(0, p.file.size()-p.descOff)) / descSize; n > room {
+		f.Incomplete, p.cut = true, true
+		f.warn("%s: the file is cut short within its page descriptors: %d of %d are there", p.file.name(), room, n)
+		return
+	}
+	const last = 512
+	from := n - min(n, last)
+	data, err := p.file.view(p.descOff+int64(from*descSize), int(n-from)*descSize, nil)
+	if err != nil {
+		return
+	}
+	lost := 0
+	for ; len(data) >= descSize; data = data[descSize:] {
+		if d := p.parseDesc(data); d.off == 0 || !inStore(clampOff(d.off), int64(d.size), p.file.size()) {
+			lost++
+		}
+	}
+	if lost > 0 {
+		f.Incomplete, p.cut = true, true
+		f.warn("%s: the file is cut short: at least %d of its %d pages are behind its end (%d bytes)", p.file.name(), lost, n, p.file.size())
+	}
+}
+
+// part returns the file that should hold a page, or nil.
+func (k *kdumpImage) part(pfn uint64) *kdumpPart {
+	if len(k.parts) == 1 {
+		if p := k.parts[0]; pfn >= p.start && pfn < p.end {
+			return p
+		}
+		return nil
+	}
+	i := sort.Search(len(k.parts), func(i int) bool { return pfn < k.parts[i].end })
+	if i == len(k.parts) || pfn < k.parts[i].start {
+		return nil
+	}
+	return k.parts[i]
+}
+
+// absent is the error for a page that is in none of the files.
+func (k *kdumpImage) absent(pfn uint64) *ReadError {
+	e := &ReadError{Addr: pfn << k.pageShift, Kind: ErrMissing, Offset: -1}
+	p := k.part(pfn)
+	if p == nil {
+		if pfn < k.parts[0].header.maxMapNr {
+			e.Err = errors.New("the part of the split dump that should hold it was not given")
+		}
+		return e
+	}
+	if known := p.known(); pfn/8 < uint64(len(known)) && known[pfn/8]>>(pfn%8)&1 != 0 {
+		e.Kind = ErrExcluded
+	}
+	return e
+}
+
+// page returns the bytes of a page.
+func (k *kdumpImage) page(pfn uint64) ([]byte, error) {
+	if data := k.cache.get(pfn); data != nil {
+		return data, nil
+	}
+	return k.missedPage(pfn)
+}
+
+// missedPage finds a page that is not in the cache. Pages that lie unpacked in
+// a mapping need no place in it.
+func (k *kdumpImage) missedPage(pfn uint64) (data []byte, err error) {
+	err = Guard(func() error {
+		p, d, err := k.locate(pfn)
+		if err != nil {
+			return err
+		}
+		if d.codec() == CodecRaw && p.file.mapped() {
+			data, err = p.rawPage(d, k.pageSize)
+			return k.pageError(pfn, p, d, err)
+		}
+		return nil
+	})
+	if data != nil || err != nil {
+		return data, err
+	}
+	return k.cache.fetch(pfn)
+}
+
+// locate finds the file and the descriptor of a page.
+func (k *kdumpImage) locate(pfn uint64) (*kdumpPart, pageDesc, error) {
+	p := k.part(pfn)
+	if p == nil || !p.present.has(pfn) {
+		return nil, pageDesc{}, k.absent(pfn)
+	}
+	index := p.present.rank(pfn)
+	d, err := p.desc(index)
+	if err != nil {
+		return nil, d, &ReadError{Addr: pfn << k.pageShift, Kind: ErrMissing, File: p.file.name(),
+			Offset: p.file.locate(p.descOff + int64(index*descSize)), Err: errCutShort}
+	}
+	return p, d, nil
+}
+
+// loadPage unpacks a page into memory of its own, for the cache.
+func (k *kdumpImage) loadPage(pfn uint64) (data []byte, err error) {
+	dec := k.decoders.Get().(*decoder)
+	err = Guard(func() error {
+		p, d, err := k.locate(pfn)
+		if err != nil {
+			return err
+		}
+		if z := p.zero.Load(); z != nil && z.desc == d {
+			data = z.data
+			return nil
+		}
+		buf := make([]byte, k.pageSize)
+		if err := p.unpack(dec, d, buf); err != nil {
+			return k.pageError(pfn, p, d, err)
+		}
+		if isZero(buf) {
+			p.zero.CompareAndSwap(nil, &zeroPage{d, buf})
+		}
+		data = buf
+		return nil
+	})
+	k.decoders.Put(dec)
+	return data, err
+}
+
+// unpack reads the page of a descriptor into dst.
+func (p *kdumpPart) unpack(dec *decoder, d pageDesc, dst []byte) error {
+	src, err := p.packed(d, len(dst), dec.buf)
+	if err != nil {
+		return err
+	}
+	if !p.file.mapped() {
+		dec.buf = src
+	}
+	return dec.decode(d.codec(), dst, src)
+}
+
+// packed returns the bytes of a page as they are in the file.
+func (p *kdumpPart) packed(d pageDesc, pageSize int, buf []byte) ([]byte, error) {
+	if err := d.check(pageSize); err != nil {
+		return nil, err
+	}
+	return p.file.view(clampOff(d.off), int(d.size), buf)
+}
+
+// rawPage returns a page that lies unpacked in a mapped file.
+func (p *kdumpPart) rawPage(d pageDesc, pageSize int) ([]byte, error) {
+	data, err := p.packed(d, pageSize, nil)
+	if err == nil && len(data) != pageSize {
+		err = fmt.Errorf("an unpacked page of %d bytes where a page has %d", len(data), pageSize)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return data, nil
+}
+
+// pageError words why the page of a descriptor cannot be had.
+func (k *kdumpImage) pageError(pfn uint64, p *kdumpPart, d pageDesc, err error) error {
+	if err == nil {
+		return nil
+	}
+	e := &ReadError{Addr: pfn << k.pageShift, Kind: ErrCorrupt, File: p.file.name(), Offset: int64(d.off), Err: err}
+	switch {
+	case errors.Is(err, errNotWritten):
+		e.Kind = ErrMissing
+	case !inStore(clampOff(d.off), int64(d.size), p.file.size()):
+		e.Kind, e.Err = ErrMissing, errCutShort
+		if !p.cut || p.farBeyond(d) {
+			e.Kind, e.Err = ErrCorrupt, fmt.Errorf("its descriptor points to offset %#x, beyond the end of the file", d.off)
+		}
+	}
+	if e.Offset = -1; clampOff(d.off) >= 0 {
+		e.Offset = p.file.locate(int64(d.off))
+	}
+	return e
+}
+
+var zeros [4096]byte
+
+// isZero tells whether a page holds zeros only.
+func isZero(data []byte) bool {
+	for len(data) >= len(zeros) {
+		if !bytes.Equal(data[:len(zeros)], zeros[:]) {
+			return false
+		}
+		data = data[len(zeros):]
+	}
+	return bytes.Equal(data, zeros[:len(data)])
+}
+
+// ReadPhys implements Image.
+func (k *kdumpImage) ReadPhys(buf []byte, addr uint64) (int, error) {
+	done := 0
+	for done < len(buf) {
+		at := addr + uint64(done)
+		if at < addr {
+			return done, &ReadError{Addr: addr, Kind: ErrMissing, Offset: -1}
+		}
+		data, err := k.page(at >> k.pageShift)
+		if err != nil {
+			return done, errorAt(err, at)
+		}
+		n, err := guardedCopy(buf[done:], data[at&uint64(k.pageSize-1):], at)
+		if err != nil {
+			return done, err
+		}
+		done += n
+	}
+	return done, nil
+}
+
+// ViewPhys implements Image.
+func (k *kdumpImage) ViewPhys(addr uint64, n int) ([]byte, error) {
+	at := addr & uint64(k.pageSize-1)
+	if n < 0 || at+uint64(n) > uint64(k.pageSize) {
+		return copyPhys(k, addr, n)
+	}
+	data, err := k.page(addr >> k.pageShift)
+	if err != nil {
+		return nil, errorAt(err, addr)
+	}
+	return data[at:][:n:n], nil
+}
+
+// Ranges implements Image.
+func (k *kdumpImage) Ranges() iter.Seq[Range] {
+	return func(yield func(Range) bool) {
+		var r Range
+		for _, p := range k.parts {
+			for pfn := p.present.next(p.start); pfn < p.end; {
+				end := p.present.nextClear(pfn)
+				next := Range{pfn << k.pageShift, end << k.pageShift}
+				pfn = p.present.next(end)
+				if r.Size() > 0 && r.End == next.Start {
+					r.End = next.End
+					continue
+				}
+				if r.Size() > 0 && !yield(r) {
+					return
+				}
+				r = next
+			}
+		}
+		if r.Size() > 0 {
+			yield(r)
+		}
+	}
+}
+
+// Facts implements Image.
+func (k *kdumpImage) Facts() *Facts { return &k.facts }
+
+// Close implements Image.
+func (k *kdumpImage) Close() error {
+	var errs []error
+	for _, p := range k.parts {
+		errs = append(errs, p.file.close())
+	}
+	return errors.Join(errs...)
+}

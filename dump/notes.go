@@ -1,0 +1,106 @@
+package dump
+
+import (
+	"bytes"
+	"fmt"
+)
+
+// note is one entry of an ELF note segment (elf(5), Elf64_Nhdr): kdump files
+// carry the same notes in a stretch of their own.
+type note struct {
+	name string
+	kind uint32
+	desc []byte
+}
+
+// The types of notes that are read here.
+const (
+	ntPRSTATUS = 1 // name "CORE"; Linux include/uapi/linux/elf.h
+	ntQEMU     = 0 // name "QEMU"; QEMU target/i386/arch_dump.c
+)
+
+// parseNotes calls fn for each note in data. It stops at the first note that
+// reaches past the end and says so. Empty notes, with which old kernels pad,
+// are passed over.
+func parseNotes(data []byte, f fields, fn func(note)) error {
+	f.data = data
+	for off := 0; off+12 <= len(data); {
+		nameSize, descSize, kind := uint64(f.u32(off)), uint64(f.u32(off+4)), f.u32(off+8)
+		if nameSize == 0 && descSize == 0 {
+			off += 4
+			continue
+		}
+		nameAt := uint64(off) + 12
+		descAt := nameAt + (nameSize+3)&^3
+		end := descAt + descSize
+		if end > uint64(len(data)) {
+			return fmt.Errorf("the note at offset %#x of %d bytes of notes reaches past their end", off, len(data))
+		}
+		name := data[nameAt : nameAt+nameSize]
+		fn(note{string(bytes.TrimRight(name, "\x00")), kind, data[descAt:end]})
+		off = int(min((end+3)&^3, uint64(len(data))))
+	}
+	return nil
+}
+
+// takeNotes fills in what the notes tell about the machine.
+func (f *Facts) takeNotes(data []byte) {
+	machine := fields{order: f.ByteOrder, is64: f.Is64}
+	var qemu []CPU
+	err := parseNotes(data, machine, func(n note) {
+		switch {
+		case n.name == "VMCOREINFO":
+			f.takeVMCoreInfo(n.desc, "a note")
+		case n.name == "CORE" && n.kind == ntPRSTATUS:
+			cpu := parsePRStatus(n.desc, f.Arch, machine)
+			cpu.Index = len(f.CPUs)
+			f.CPUs = append(f.CPUs, cpu)
+		case n.name == "QEMU" && n.kind == ntQEMU:
+			f.byQEMU = true
+			if cpu, ok := parseQEMUState(n.desc, f.Arch, machine); ok {
+				cpu.Index = len(qemu)
+				qemu = append(qemu, cpu)
+			}
+		case n.name == "VMCOREINFO_XEN" || n.name == "Xen":
+			f.xen = true
+		}
+	})
+	if err != nil {
+		f.warn("the notes are damaged: %v", err)
+	}
+	f.mergeQEMU(qemu)
+}
+
+// takeVMCoreInfo keeps the first VMCOREINFO that is found, and says so when
+// another one says something else.
+func (f *Facts) takeVMCoreInfo(text []byte, where string) {
+	v := ParseVMCoreInfo(text)
+	switch {
+	case len(v.keys) == 0:
+		f.warn("the VMCOREINFO in %s is empty", where)
+	case f.VMCoreInfo == nil:
+		f.VMCoreInfo = v
+	case f.VMCoreInfo.Raw != v.Raw:
+		f.warn("the VMCOREINFO in %s differs from the one found before it, which is used", where)
+	}
+}
+
+// mergeQEMU adds the control registers of QEMU's notes to the processors that
+// have the same place in the sequence. QEMU writes one note of each kind for
+// every processor, in the same order (dump.c, write_elf64_notes).
+func (f *Facts) mergeQEMU(qemu []CPU) {
+	for i, q := range qemu {
+		if i >= len(f.CPUs) {
+			f.CPUs = append(f.CPUs, q)
+			continue
+		}
+		f.CPUs[i].Control = q.Control
+		if len(f.CPUs[i].General) == 0 {
+			f.CPUs[i].General = q.General
+		}
+	}
+}
+
+func (f *Facts) warn(format string, args ...any) {
+	f.Warnings = append(f.Warnings, fmt.Sprintf(format, args...))
+}

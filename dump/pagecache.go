@@ -1,0 +1,182 @@
+package dump
+
+import (
+	"errors"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+)
+
+// pageCache keeps decompressed pages, bounded in bytes. A hit takes no lock:
+// it compares eight tags that lie in one line of the processor's cache and
+// follows one pointer. Misses of the same page at the same time decompress it
+// once. A page's memory belongs to the garbage collector and is never used
+// again for another page, so that callers may keep what they got for as long
+// as they like; the bound is on what the cache itself holds on to.
+type pageCache struct {
+	sets   []cacheSet
+	shards [cacheShards]cacheShard
+	load   func(key uint64) ([]byte, error)
+}
+
+const (
+	cacheWays   = 8
+	cacheShards = 64
+)
+
+// cacheSet holds the pages whose numbers hash to the same place. The tag of a
+// way is the page's number plus one; it is only a hint, and the page itself
+// says which one it is.
+type cacheSet struct {
+	tags  [cacheWays]atomic.Uint64
+	pages [cacheWays]atomic.Pointer[cachedPage]
+}
+
+// cachedPage is one page, fixed but for its mark of use.
+type cachedPage struct {
+	key  uint64
+	data []byte
+	used atomic.Uint32 // set by hits, cleared when the clock's hand passes
+}
+
+// cacheShard serializes the misses of the sets that share it.
+type cacheShard struct {
+	mu      sync.Mutex
+	flights []*flight
+	hand    uint32
+	_       [24]byte // keeps neighbours out of each other's cache line
+}
+
+// flight is a page that is being loaded.
+type flight struct {
+	key  uint64
+	done sync.WaitGroup
+	data []byte
+	err  error
+}
+
+// newPageCache makes a cache of at most size bytes of pages, and of not much
+// more than the number of pages there are.
+func newPageCache(pageSize uint64, size int64, pages uint64, load func(uint64) ([]byte, error)) *pageCache {
+	slots := max(uint64(size)/pageSize, 2*cacheWays)
+	if pages < slots/2 {
+		slots = 2 * pages // half-empty sets seldom overflow
+	}
+	return &pageCache{
+		sets: make([]cacheSet, max(1, min(slots/cacheWays, 1<<31))),
+		load: load,
+	}
+}
+
+// setOf spreads neighbouring pages over all sets: multiplication by the golden
+// ratio, then a reduction of the upper half to the number of sets.
+func (c *pageCache) setOf(key uint64) uint64 {
+	return (key * 0x9e3779b97f4a7c15 >> 32) * uint64(len(c.sets)) >> 32
+}
+
+// get returns a page that is in the cache, or nil.
+func (c *pageCache) get(key uint64) []byte {
+	set := &c.sets[c.setOf(key)]
+	for i := range set.tags {
+		if set.tags[i].Load() != key+1 {
+			continue
+		}
+		if p := set.pages[i].Load(); p != nil && p.key == key {
+			if p.used.Load() == 0 {
+				p.used.Store(1)
+			}
+			return p.data
+		}
+	}
+	return nil
+}
+
+// page returns a page, loading it if need be.
+func (c *pageCache) page(key uint64) ([]byte, error) {
+	if data := c.get(key); data != nil {
+		return data, nil
+	}
+	return c.fetch(key)
+}
+
+var errLoadPanicked = errors.New("loading the page panicked")
+
+// fetch loads a page, or waits for the one who is loading it.
+func (c *pageCache) fetch(key uint64) ([]byte, error) {
+	setNo := c.setOf(key)
+	shard := &c.shards[setNo%cacheShards]
+	shard.mu.Lock()
+	if data := c.get(key); data != nil {
+		shard.mu.Unlock()
+		return data, nil
+	}
+	for _, f := range shard.flights {
+		if f.key == key {
+			shard.mu.Unlock()
+			f.done.Wait()
+			return f.data, f.err
+		}
+	}
+	f := &flight{key: key, err: errLoadPanicked}
+	f.done.Add(1)
+	shard.flights = append(shard.flights, f)
+	shard.mu.Unlock()
+
+	defer func() {
+		shard.mu.Lock()
+		if f.err == nil {
+			c.sets[setNo].insert(&cachedPage{key: key, data: f.data}, &shard.hand)
+		}
+		shard.land(f)
+		shard.mu.Unlock()
+		f.done.Done()
+	}()
+	f.data, f.err = c.load(key)
+	return f.data, f.err
+}
+
+// land removes a flight that has ended.
+func (s *cacheShard) land(f *flight) {
+	last := len(s.flights) - 1
+	for i := range s.flights {
+		if s.flights[i] == f {
+			s.flights[i] = s.flights[last]
+			break
+		}
+	}
+	s.flights[last] = nil
+	s.flights = s.flights[:last]
+}
+
+// insert puts a page into the set: into a free way, or into the first one that
+// was not used since the hand last passed. The caller holds the shard's lock.
+// The page is stored before its tag, so that a reader who sees a new tag finds
+// the page, and one who sees an old tag finds that the page is another.
+func (s *cacheSet) insert(p *cachedPage, hand *uint32) {
+	at := -1
+	for i := range s.tags {
+		if s.tags[i].Load() == 0 {
+			at = i
+			break
+		}
+	}
+	for at < 0 {
+		*hand++
+		i := *hand % cacheWays
+		if s.pages[i].Load().used.Swap(0) == 0 {
+			at = int(i)
+		}
+	}
+	s.pages[at].Store(p)
+	s.tags[at].Store(p.key + 1)
+}
+
+// defaultCache is the bound of a cache in bytes if the caller gives none: an
+// eighth of the memory that this program may use.
+func defaultCache() int64 {
+	memory := machineMemory()
+	if limit := debug.SetMemoryLimit(-1); limit > 0 {
+		memory = min(memory, uint64(limit))
+	}
+	return int64(min(max(memory/8, 256<<20), 1<<30))
+}
