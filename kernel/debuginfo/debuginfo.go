@@ -25,6 +25,11 @@ type Source interface {
 	// variable. Where several files have one of that name, the one that is
 	// not static, or the first.
 	Variable(name string) (*ctype.Type, error)
+	// Function returns the type of a function.
+	Function(name string) (*ctype.Type, error)
+	// Enumerator returns the value of a constant of any enum, anonymous ones
+	// included, and the enum.
+	Enumerator(name string) (int64, *ctype.Type, error)
 	// Symbols is the symbol table, with addresses as linked (before KASLR).
 	Symbols() *Symbols
 	// Close releases files and mappings; types already handed out and their

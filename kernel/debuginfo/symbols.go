@@ -1,7 +1,10 @@
 package debuginfo
 
 import (
-	"sort"
+	"cmp"
+	"iter"
+	"slices"
+	"sync"
 )
 
 // SymbolKind tells what a symbol stands for.
@@ -24,65 +27,173 @@ type Symbol struct {
 	Global bool
 }
 
-// Symbols finds symbols by name and by address. It is immutable.
+// Symbols finds symbols by name and by address. What it contains does not
+// change; the two orders are made when they are first needed. Its methods are
+// safe for use by many goroutines.
 type Symbols struct {
-	byAddr []Symbol // ascending by address
-	byName []uint32 // indexes into byAddr, ascending by name
+	list []Symbol
+
+	sortOnce sync.Once
+	byAddr   []uint32 // indexes into list, ascending by address
+	reach    []uint64 // the highest end of the symbols up to here, in the order of byAddr
+	nameOnce sync.Once
+	heads    []uint32 // hash table of names: indexes into list plus one
+	next     []uint32 // chains of the table, in the same way
 }
 
-// NewSymbols makes a table of the symbols, which it takes over and sorts.
-func NewSymbols(list []Symbol) *Symbols {
-	sort.SliceStable(list, func(i, j int) bool { return list[i].Addr < list[j].Addr })
-	s := &Symbols{byAddr: list, byName: make([]uint32, len(list))}
-	for i := range s.byName {
-		s.byName[i] = uint32(i)
-	}
-	sort.Slice(s.byName, func(i, j int) bool {
-		a, b := s.byName[i], s.byName[j]
-		if list[a].Name != list[b].Name {
-			return list[a].Name < list[b].Name
-		}
-		return a < b
-	})
-	return s
-}
+// NewSymbols makes a table of the symbols, which it takes over.
+func NewSymbols(list []Symbol) *Symbols { return &Symbols{list: list} }
 
 // Len is the number of symbols.
-func (s *Symbols) Len() int { return len(s.byAddr) }
+func (s *Symbols) Len() int { return len(s.list) }
 
 // At is the i-th symbol by address.
-func (s *Symbols) At(i int) Symbol { return s.byAddr[i] }
+func (s *Symbols) At(i int) Symbol {
+	s.sort()
+	return s.list[s.byAddr[i]]
+}
+
+// All goes over the symbols by address.
+func (s *Symbols) All() iter.Seq[Symbol] {
+	return func(yield func(Symbol) bool) {
+		for i := range s.list {
+			if !yield(s.At(i)) {
+				return
+			}
+		}
+	}
+}
 
 // Lookup returns the symbol of that name: a global one where there is one,
 // otherwise the one with the lowest address.
 func (s *Symbols) Lookup(name string) (Symbol, bool) {
-	first := sort.Search(len(s.byName), func(i int) bool { return s.byAddr[s.byName[i]].Name >= name })
-	var found Symbol
-	ok := false
-	for i := first; i < len(s.byName) && s.byAddr[s.byName[i]].Name == name; i++ {
-		sym := s.byAddr[s.byName[i]]
-		if sym.Global {
-			return sym, true
+	best := -1
+	s.each(name, func(i int) {
+		if best < 0 || s.list[i].preferable(&s.list[best]) {
+			best = i
 		}
-		if !ok {
-			found, ok = sym, true
-		}
+	})
+	if best < 0 {
+		return Symbol{}, false
 	}
-	return found, ok
+	return s.list[best], true
 }
 
-// Containing returns the symbol that the address lies in: the last one at or
-// below it, as long as the address is within its size where the size is known.
+// LookupAll returns all symbols of that name, ascending by address.
+func (s *Symbols) LookupAll(name string) []Symbol {
+	var all []Symbol
+	s.each(name, func(i int) { all = append(all, s.list[i]) })
+	slices.SortStableFunc(all, func(a, b Symbol) int { return cmp.Compare(a.Addr, b.Addr) })
+	return all
+}
+
+func (s *Symbol) preferable(other *Symbol) bool {
+	if s.Global != other.Global {
+		return s.Global
+	}
+	return s.Addr < other.Addr
+}
+
+// Containing returns the symbol that the address lies in: the nearest one at
+// or below it whose size covers it, or whose size is unknown and nothing else
+// begins in between. Of several at one address a global one with a size goes
+// first.
 func (s *Symbols) Containing(addr uint64) (Symbol, bool) {
-	i := sort.Search(len(s.byAddr), func(i int) bool { return s.byAddr[i].Addr > addr })
-	for i--; i >= 0; i-- {
-		sym := s.byAddr[i]
-		if sym.Size == 0 || addr < sym.Addr+sym.Size {
-			return sym, true
+	s.sort()
+	after, _ := slices.BinarySearchFunc(s.byAddr, addr, func(i uint32, addr uint64) int {
+		if s.list[i].Addr <= addr {
+			return -1
 		}
-		if sym.Addr+sym.Size <= addr && i > 0 && s.byAddr[i-1].Addr != sym.Addr {
-			return Symbol{}, false
+		return 1
+	})
+	var best *Symbol
+	for i := after - 1; i >= 0; i-- {
+		sym := &s.list[s.byAddr[i]]
+		if best != nil && sym.Addr != best.Addr {
+			break
+		}
+		covers := addr-sym.Addr < sym.Size || sym.Size == 0 && sym.Addr == s.list[s.byAddr[after-1]].Addr
+		if covers && (best == nil || sym.rank() > best.rank()) {
+			best = sym
+		}
+		if best == nil && s.reach[i] <= addr {
+			break // nothing further down reaches the address
 		}
 	}
-	return Symbol{}, false
+	if best == nil {
+		return Symbol{}, false
+	}
+	return *best, true
+}
+
+// rank orders symbols at the same address by how well they name it.
+func (s *Symbol) rank() int {
+	rank := 0
+	if s.Size > 0 {
+		rank += 4
+	}
+	if s.Kind == SymbolText || s.Kind == SymbolData {
+		rank += 2
+	}
+	if s.Global {
+		rank++
+	}
+	return rank
+}
+
+// sort makes the order by address, once.
+func (s *Symbols) sort() {
+	s.sortOnce.Do(func() {
+		s.byAddr = make([]uint32, len(s.list))
+		for i := range s.byAddr {
+			s.byAddr[i] = uint32(i)
+		}
+		slices.SortFunc(s.byAddr, func(a, b uint32) int {
+			if c := cmp.Compare(s.list[a].Addr, s.list[b].Addr); c != 0 {
+				return c
+			}
+			return cmp.Compare(a, b)
+		})
+		s.reach = make([]uint64, len(s.list))
+		high := uint64(0)
+		for i, at := range s.byAddr {
+			sym := &s.list[at]
+			high = max(high, sym.Addr+max(sym.Size, 1))
+			s.reach[i] = high
+		}
+	})
+}
+
+// each calls visit with the index of each symbol of a name.
+func (s *Symbols) each(name string, visit func(i int)) {
+	s.nameOnce.Do(s.hash)
+	for i := s.heads[hashName(name)&uint32(len(s.heads)-1)]; i != 0; i = s.next[i-1] {
+		if s.list[i-1].Name == name {
+			visit(int(i - 1))
+		}
+	}
+}
+
+// hash makes the table of names. Names that occur thousands of times, such as
+// __func__.0, share one chain.
+func (s *Symbols) hash() {
+	size := 16
+	for size < len(s.list) {
+		size *= 2
+	}
+	s.heads = make([]uint32, size)
+	s.next = make([]uint32, len(s.list))
+	for i := range s.list {
+		head := &s.heads[hashName(s.list[i].Name)&uint32(size-1)]
+		s.next[i], *head = *head, uint32(i+1)
+	}
+}
+
+// hashName is FNV-1a.
+func hashName(name string) uint32 {
+	h := uint32(2166136261)
+	for i := 0; i < len(name); i++ {
+		h = (h ^ uint32(name[i])) * 16777619
+	}
+	return h ^ h>>15
 }

@@ -1,0 +1,178 @@
+package dwarf
+
+import (
+	"errors"
+	"fmt"
+	"sort"
+	"sync"
+	"sync/atomic"
+
+	"github.com/kmortem/mortem/kernel/ctype"
+)
+
+// Data is the debug information of a kernel or module. Its methods are safe
+// for use by many goroutines.
+type Data struct {
+	space   space
+	main    *file
+	units   []unit // ascending by place
+	sigs    map[uint64]place
+	names   *names
+	damage  error
+	release func(batch []unit)
+	guard   func(read func() error) error
+	budget  atomic.Int64 // bytes of abbreviations that may yet be compiled
+
+	mu     sync.RWMutex
+	tables map[tableKey]*shapes
+	types  map[place]*ctype.Type
+}
+
+// Options say what goes with the main file.
+type Options struct {
+	// Alt are the sections of the file that .gnu_debugaltlink names.
+	Alt *Sections
+	// Release, where set, is called with parts of the sections whose memory
+	// can be given back for now.
+	Release func(part []byte)
+	// Guard, where set, runs functions that read the sections and turns the
+	// faults of a mapping into errors.
+	Guard func(read func() error) error
+}
+
+// ErrNoDWARF is wrapped by the error for files without debug information.
+var ErrNoDWARF = errors.New("no DWARF debug information")
+
+// New makes the index. Damage to single units does not make it fail, see
+// Damage; having no sound unit does.
+func New(sections Sections, opts Options) (*Data, error) {
+	if len(sections.Info) == 0 {
+		return nil, fmt.Errorf("%s: %w (no .debug_info)", sections.File, ErrNoDWARF)
+	}
+	d := &Data{
+		tables: map[tableKey]*shapes{},
+		types:  map[place]*ctype.Type{},
+		guard:  opts.Guard,
+	}
+	if d.guard == nil {
+		d.guard = func(read func() error) error { return read() }
+	}
+	d.release = func(batch []unit) { releaseUnits(batch, opts.Release) }
+	d.budget.Store(16*int64(len(sections.Abbrev)) + 16<<20)
+	err := d.guard(func() error {
+		d.addFiles(sections, opts.Alt)
+		d.scan()
+		return nil
+	})
+	if err == nil && len(d.names.entries) == 0 {
+		err = fmt.Errorf("%s: %w that can be read", sections.File, ErrNoDWARF)
+		if d.damage != nil {
+			err = fmt.Errorf("%w: %w", err, d.damage)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+func (d *Data) addFiles(sections Sections, alt *Sections) {
+	var altFile *file
+	if alt != nil {
+		altFile = d.space.addFile(*alt, nil)
+		d.addUnits(altFile)
+	}
+	d.main = d.space.addFile(sections, altFile)
+	d.addUnits(d.main)
+	sort.Slice(d.units, func(i, j int) bool {
+		return d.units[i].place(int(d.units[i].start)) < d.units[j].place(int(d.units[j].start))
+	})
+	d.sigs = map[uint64]place{}
+	for i := range d.units {
+		u := &d.units[i]
+		if u.kind != utType && u.kind != utSplitType {
+			continue
+		}
+		if at := u.within(u.typeOffset); at >= 0 && d.sigs[u.signature] == 0 {
+			d.sigs[u.signature] = u.place(at)
+		}
+	}
+}
+
+func (d *Data) addUnits(f *file) {
+	info, err := readUnits(f, f.Info, f.info, false, ".debug_info")
+	types, err2 := readUnits(f, f.Types, f.types, true, ".debug_types")
+	d.units = append(append(d.units, info...), types...)
+	for _, e := range []error{err, err2} {
+		if d.damage == nil {
+			d.damage = e
+		}
+	}
+}
+
+// releaseUnits gives back the memory behind units that have been indexed.
+func releaseUnits(batch []unit, release func([]byte)) {
+	if release == nil || len(batch) == 0 {
+		return
+	}
+	first, last := &batch[0], &batch[len(batch)-1]
+	if first.base == last.base {
+		release(last.data[first.start:])
+	}
+}
+
+// spend takes n bytes of abbreviations from the budget. Tables that overlap on
+// purpose would otherwise take time with the square of the file's size.
+func (d *Data) spend(n int) error {
+	if d.budget.Add(-int64(n)) < 0 {
+		return errors.New("abbreviation tables are shared by so many units in so many places that it must be damage")
+	}
+	return nil
+}
+
+// Damage is the first damage that was met while indexing, nil if there was
+// none. Names defined in damaged units are missing.
+func (d *Data) Damage() error { return d.damage }
+
+// Units is the number of compilation, partial and type units.
+func (d *Data) Units() int { return len(d.units) }
+
+// Names is the number of different names in the index.
+func (d *Data) Names() int { return len(d.names.entries) }
+
+// table returns the unit's compiled abbreviations.
+func (d *Data) table(u *unit) (*shapes, error) {
+	key := tableKey{u.file, u.abbrev, u.version, u.addrSize, u.offsetSize}
+	d.mu.RLock()
+	t := d.tables[key]
+	d.mu.RUnlock()
+	if t != nil {
+		return t, nil
+	}
+	t = &shapes{}
+	n, err := t.compile(u.file.Abbrev, u.abbrev, u)
+	if err == nil {
+		err = d.spend(n)
+	}
+	if err != nil {
+		return nil, err
+	}
+	d.mu.Lock()
+	d.tables[key] = t
+	d.mu.Unlock()
+	return t, nil
+}
+
+// open decodes the DIE at a place.
+func (d *Data) open(p place) (die, *shapes, error) {
+	u := d.unitAt(p)
+	if u == nil {
+		return die{}, nil, fmt.Errorf("no DIE can be at %s", d.space.describe(p))
+	}
+	t, err := d.table(u)
+	if err != nil {
+		return die{}, nil, err
+	}
+	e, err := d.readDIE(u, int(p-u.base), t)
+	return e, t, err
+}

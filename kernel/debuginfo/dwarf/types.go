@@ -1,0 +1,291 @@
+package dwarf
+
+import (
+	"fmt"
+
+	"github.com/kmortem/mortem/kernel/ctype"
+)
+
+// Type returns a struct, union, enum, typedef or base type by kind and name,
+// nil where there is none of that name. Struct stands for classes too, Typedef
+// for base types too.
+func (d *Data) Type(kind ctype.Kind, name string) *ctype.Type {
+	nk := kindOrdinary
+	switch kind {
+	case ctype.Struct:
+		nk = kindStruct
+	case ctype.Union:
+		nk = kindUnion
+	case ctype.Enum:
+		nk = kindEnum
+	}
+	return d.named(nk, name)
+}
+
+// named returns what the index has under a name.
+func (d *Data) named(kind nameKind, name string) (t *ctype.Type) {
+	err := d.guard(func() error {
+		if e := d.names.lookup(kind, name); e != nil {
+			t = d.typeAt(e.die)
+		}
+		return nil
+	})
+	if err != nil {
+		return broken(err)
+	}
+	return t
+}
+
+// Variable returns the type of a global or file-local variable, nil where
+// there is none of that name.
+func (d *Data) Variable(name string) (*ctype.Type, error) {
+	return d.typeOfNamed(kindVariable, name)
+}
+
+// Function returns the type of a function, nil where there is none.
+func (d *Data) Function(name string) (*ctype.Type, error) {
+	t := d.named(kindFunction, name)
+	if t == nil {
+		return nil, nil
+	}
+	return t, t.Body().Err
+}
+
+func (d *Data) typeOfNamed(kind nameKind, name string) (t *ctype.Type, err error) {
+	err = d.guard(func() error {
+		e := d.names.lookup(kind, name)
+		if e == nil {
+			return nil
+		}
+		t, err = d.typeOfVariable(e.die)
+		return err
+	})
+	return t, err
+}
+
+// typeOfVariable follows a definition to the declaration that has the type.
+func (d *Data) typeOfVariable(p place) (*ctype.Type, error) {
+	for range maxHops {
+		e, _, err := d.open(p)
+		if err != nil {
+			return nil, err
+		}
+		if e.typ != 0 || e.typeSignature != 0 || e.specification == 0 {
+			return d.typeOf(&e), nil
+		}
+		p = e.specification
+	}
+	return nil, fmt.Errorf("variable at %s refers to itself", d.space.describe(p))
+}
+
+// maxHops bounds chains of DIEs that refer to one another for their name.
+const maxHops = 8
+
+// typeOf is the type that a DIE has by DW_AT_type; void where it has none.
+func (d *Data) typeOf(e *die) *ctype.Type {
+	if t := d.elem(e); t != nil {
+		return t
+	}
+	return ctype.VoidType
+}
+
+// elem is the type that a DIE has by DW_AT_type, nil where it has none.
+func (d *Data) elem(e *die) *ctype.Type {
+	p := e.typ
+	if e.typeSignature != 0 {
+		if p = d.sigs[e.typeSignature]; p == 0 {
+			return broken(fmt.Errorf("DIE at %s: no type unit has the signature %#x", d.space.describe(e.place()), e.typeSignature))
+		}
+	}
+	if p == 0 {
+		return nil
+	}
+	return d.typeAt(p)
+}
+
+// broken is a type that could not be decoded.
+func broken(err error) *ctype.Type {
+	return ctype.Lazy(&ctype.Type{Kind: ctype.Void, Name: "void"}, func() ctype.Body { return ctype.Body{Err: err} })
+}
+
+// typeAt returns the type whose DIE is at a place: always the same one.
+func (d *Data) typeAt(p place) *ctype.Type {
+	d.mu.RLock()
+	t := d.types[p]
+	d.mu.RUnlock()
+	if t != nil {
+		return t
+	}
+	t = d.makeType(p)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if other := d.types[p]; other != nil {
+		return other
+	}
+	d.types[p] = t
+	return t
+}
+
+// makeType decodes the DIE of a type. Its body, with all that refers to other
+// types, is left for later.
+func (d *Data) makeType(p place) *ctype.Type {
+	e, table, err := d.open(p)
+	if err != nil {
+		return broken(err)
+	}
+	if q := d.representative(&e, table); q != p {
+		return d.typeAt(q)
+	}
+	size, _ := e.byteSize.constant(maxBytes)
+	t := &ctype.Type{Name: d.space.string(e.name), Bytes: int64(size)}
+	switch e.shape.tag {
+	case tagBaseType:
+		d.makeBase(t, &e)
+		return t
+	case tagStructureType, tagClassType, tagUnionType:
+		return d.makeStruct(t, &e, table)
+	case tagEnumerationType:
+		return d.makeEnum(t, &e, table)
+	case tagArrayType:
+		return d.makeArray(&e, table)
+	case tagSubroutineType, tagSubprogram:
+		return d.makeFunc(t, &e, table)
+	case tagUnspecifiedType:
+		return t
+	case tagPointerType, tagReferenceType:
+		t.Kind = ctype.Pointer
+		if t.Bytes == 0 {
+			t.Bytes = int64(e.unit.addrSize)
+		}
+	case tagTypedef:
+		t.Kind = ctype.Typedef
+	case tagConstType:
+		t.Kind = ctype.Const
+	case tagVolatileType:
+		t.Kind = ctype.Volatile
+	case tagRestrictType:
+		t.Kind = ctype.Restrict
+	case tagAtomicType:
+		t.Kind = ctype.Atomic
+	default:
+		return broken(fmt.Errorf("DIE at %s has tag %#x, which is no type of C", d.space.describe(p), e.shape.tag))
+	}
+	return d.lazy(t, func() ctype.Body { return ctype.Body{Elem: d.elem(&e)} })
+}
+
+// maxBytes bounds sizes and offsets; the largest arrays of kernels are far below.
+const maxBytes = 1 << 48
+
+// lazy gives a type a body that is decoded under the guard.
+func (d *Data) lazy(t *ctype.Type, fill func() ctype.Body) *ctype.Type {
+	return ctype.Lazy(t, func() (body ctype.Body) {
+		err := d.guard(func() error {
+			body = fill()
+			return nil
+		})
+		if err != nil {
+			return ctype.Body{Err: err}
+		}
+		return body
+	})
+}
+
+func (d *Data) makeBase(t *ctype.Type, e *die) {
+	t.Kind = ctype.Int
+	switch e.encoding {
+	case encFloat:
+		t.Kind = ctype.Float
+	case encBoolean:
+		t.Encoding = ctype.Bool
+	case encSigned:
+		t.Signed = true
+	case encSignedChar:
+		t.Signed = true
+		t.Encoding = ctype.Char
+	case encUnsignedChar, encUTF:
+		t.Encoding = ctype.Char
+	}
+}
+
+// makeArray decodes an array; one of several dimensions is an array of arrays.
+func (d *Data) makeArray(e *die, table *shapes) *ctype.Type {
+	var counts []int64
+	err := d.children(e, table, func(child *die) bool {
+		if child.shape.tag == tagSubrangeType && len(counts) < maxDimensions {
+			counts = append(counts, subrangeCount(child))
+		}
+		return true
+	})
+	if err != nil {
+		return broken(err)
+	}
+	if len(counts) == 0 {
+		counts = []int64{-1}
+	}
+	return d.arrayOf(e, counts)
+}
+
+const maxDimensions = 16
+
+func (d *Data) arrayOf(e *die, counts []int64) *ctype.Type {
+	t := &ctype.Type{Kind: ctype.Array, Count: counts[0]}
+	copied := *e
+	return d.lazy(t, func() ctype.Body {
+		if len(counts) > 1 {
+			return ctype.Body{Elem: d.arrayOf(&copied, counts[1:])}
+		}
+		return ctype.Body{Elem: d.elem(&copied)}
+	})
+}
+
+// subrangeCount is the number of elements in a dimension, -1 for a flexible
+// array member. A GNU C array of no elements has a count of 0, or no bound in
+// older compilers' output.
+func subrangeCount(e *die) int64 {
+	if n, ok := e.count.constant(maxBytes); ok {
+		return int64(n)
+	}
+	if e.upperBound.class == classSigned || e.upperBound.class == classConstant {
+		if n := int64(e.upperBound.u) + 1; n >= 0 && n <= maxBytes {
+			return n
+		}
+		if e.upperBound.u == 1<<32-1 || e.upperBound.u == 1<<64-1 {
+			return 0
+		}
+	}
+	return -1
+}
+
+func (d *Data) makeFunc(t *ctype.Type, e *die, table *shapes) *ctype.Type {
+	t.Kind = ctype.Func
+	t.Name = ""
+	t.Bytes = 0
+	origin := *e
+	for range maxHops {
+		if origin.specification == 0 || !origin.fresh() {
+			break
+		}
+		next, nextTable, err := d.open(origin.specification)
+		if err != nil {
+			break
+		}
+		origin, table = next, nextTable
+	}
+	_ = d.children(&origin, table, func(child *die) bool {
+		t.Variadic = t.Variadic || child.shape.tag == tagUnspecifiedParam
+		return true
+	})
+	return d.lazy(t, func() ctype.Body {
+		body := ctype.Body{Elem: d.elem(&origin)}
+		body.Err = d.children(&origin, table, func(child *die) bool {
+			if child.shape.tag == tagFormalParameter {
+				body.Params = append(body.Params, ctype.Param{Name: d.space.string(child.name), Type: d.typeOf(child)})
+			}
+			return true
+		})
+		return body
+	})
+}
+
+// fresh tells whether a function's DIE leaves its type to the one it refers to.
+func (d *die) fresh() bool { return d.typ == 0 && d.typeSignature == 0 && d.name == 0 }

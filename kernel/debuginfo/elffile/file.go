@@ -1,0 +1,244 @@
+// Package elffile opens the ELF files that carry debug information: vmlinux,
+// separated debug files and kernel modules. The file is mapped, sections are
+// handed out in place where they are stored plainly, and unpacked or relocated
+// copies of them otherwise. Every byte of the file may be wrong on purpose.
+package elffile
+
+import (
+	"bytes"
+	"debug/elf"
+	"errors"
+	"fmt"
+	"os"
+	"runtime/debug"
+	"strings"
+	"sync"
+)
+
+// ErrNotELF is wrapped by the errors for files of another kind.
+var ErrNotELF = errors.New("not an ELF file")
+
+// File is an open ELF file. Its methods are safe for use by many goroutines.
+type File struct {
+	path string
+	m    *mapping
+	elf  *elf.File
+	addr map[string]uint64 // section addresses for relocation, see SetSectionAddresses
+
+	mu     sync.Mutex
+	copies map[int]sectionCopy // unpacked or relocated sections, by index
+}
+
+type sectionCopy struct {
+	data []byte
+	err  error
+}
+
+// Open maps the file and reads its headers. The error wraps ErrNotELF for a
+// file that is none.
+func Open(path string) (*File, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s: %w but a %s", path, ErrNotELF, kindOf(info.Mode()))
+	}
+	m, err := mapFile(f, info.Size())
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return open(path, m)
+}
+
+// New opens an ELF file that is in memory; the name is for messages.
+func New(name string, data []byte) (*File, error) {
+	return open(name, &mapping{data: data})
+}
+
+func open(path string, m *mapping) (*File, error) {
+	file := &File{path: path, m: m, copies: map[int]sectionCopy{}}
+	err := Guard(path, func() (err error) {
+		file.elf, err = readHeaders(m.data)
+		return err
+	})
+	if err != nil {
+		m.close()
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return file, nil
+}
+
+// readHeaders has the standard library read the headers, in which it allocates
+// no more than the file has bytes for.
+func readHeaders(data []byte) (*elf.File, error) {
+	if !bytes.HasPrefix(data, []byte(elf.ELFMAG)) {
+		return nil, ErrNotELF
+	}
+	e, err := elf.NewFile(bytes.NewReader(data))
+	if err != nil {
+		return nil, fmt.Errorf("damaged ELF headers: %w", err)
+	}
+	if e.Data != elf.ELFDATA2LSB {
+		return nil, errors.New("big-endian files are not supported")
+	}
+	return e, nil
+}
+
+func kindOf(mode os.FileMode) string {
+	switch {
+	case mode.IsDir():
+		return "directory"
+	case mode&os.ModeDevice != 0:
+		return "device"
+	}
+	return "special file"
+}
+
+// Guard runs read, which touches mapped files, and turns the fault of a file
+// that was cut short while it was in use into an error.
+func Guard(path string, read func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		r := recover()
+		if r == nil {
+			return
+		}
+		if fault, ok := r.(interface{ Addr() uintptr }); ok {
+			err = fmt.Errorf("%s: the file was changed or cut short while it was in use (fault at %#x)", path, fault.Addr())
+			return
+		}
+		panic(r)
+	}()
+	return read()
+}
+
+// Path is the name that the file was opened by.
+func (f *File) Path() string { return f.path }
+
+// Relocatable tells whether the file is an object file, such as a kernel
+// module, whose debug sections are complete only after relocation.
+func (f *File) Relocatable() bool { return f.elf.Type == elf.ET_REL }
+
+// Machine is the processor that the file is for.
+func (f *File) Machine() elf.Machine { return f.elf.Machine }
+
+// Is64 tells whether addresses have 64 bits.
+func (f *File) Is64() bool { return f.elf.Class == elf.ELFCLASS64 }
+
+// Close unmaps the file; slices of it are not to be used after that.
+func (f *File) Close() error { return f.m.close() }
+
+// Release lets go of the physical memory behind a section that Section
+// returned, or a part of it, where it is mapped. The data stay readable.
+func (f *File) Release(part []byte) {
+	if f.inMapping(part) {
+		f.m.release(part)
+	}
+}
+
+func (f *File) inMapping(part []byte) bool {
+	if !f.m.mapped || len(part) == 0 {
+		return false
+	}
+	off := offsetIn(f.m.data, part)
+	return off <= uintptr(len(f.m.data)) && uintptr(len(part)) <= uintptr(len(f.m.data))-off
+}
+
+// find returns the index of the section, which may also be there under the
+// name that the old way of compression gave it, or -1.
+func (f *File) find(name string) int {
+	old := ""
+	if rest, ok := strings.CutPrefix(name, ".debug_"); ok {
+		old = ".zdebug_" + rest
+	}
+	for i, s := range f.elf.Sections {
+		if (s.Name == name || old != "" && s.Name == old) && s.Type != elf.SHT_NOBITS && s.Type != elf.SHT_NULL {
+			return i
+		}
+	}
+	return -1
+}
+
+// HasSection tells whether the file holds the contents of a section.
+func (f *File) HasSection(name string) bool { return f.find(name) >= 0 }
+
+// Section returns the contents of a section: in place, or unpacked, or with
+// the relocations applied in an object file. It is nil for a section that is
+// not there or whose contents were left in another file (SHT_NOBITS). The
+// slice must not be written to.
+func (f *File) Section(name string) ([]byte, error) {
+	i := f.find(name)
+	if i < 0 {
+		return nil, nil
+	}
+	return f.sectionAt(i)
+}
+
+// SectionAddr is the address that a section was linked for.
+func (f *File) SectionAddr(name string) (uint64, bool) {
+	s := f.elf.Section(name)
+	if s == nil {
+		return 0, false
+	}
+	return s.Addr, true
+}
+
+func (f *File) sectionAt(i int) ([]byte, error) {
+	s := f.elf.Sections[i]
+	raw, err := f.raw(s)
+	if err != nil {
+		return nil, err
+	}
+	packed := s.Flags&elf.SHF_COMPRESSED != 0 || strings.HasPrefix(s.Name, ".zdebug_")
+	relocs := -1
+	if f.Relocatable() && strings.HasPrefix(s.Name, ".debug_") {
+		relocs = f.relocationsFor(i)
+	}
+	if !packed && relocs < 0 {
+		return raw, nil
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	c, ok := f.copies[i]
+	if !ok {
+		c.err = Guard(f.path, func() (err error) {
+			c.data, err = f.makeCopy(s, raw, packed, relocs)
+			return err
+		})
+		f.copies[i] = c
+	}
+	return c.data, c.err
+}
+
+func (f *File) makeCopy(s *elf.Section, raw []byte, packed bool, relocs int) ([]byte, error) {
+	data := raw
+	if packed {
+		var err error
+		if data, err = unpackSection(s, raw); err != nil {
+			return nil, fmt.Errorf("%s: section %s at %#x: %w", f.path, s.Name, s.Offset, err)
+		}
+	}
+	if relocs < 0 {
+		return data, nil
+	}
+	if !packed {
+		data = bytes.Clone(raw)
+	}
+	return data, f.relocate(data, relocs)
+}
+
+// raw is what the file holds of a section.
+func (f *File) raw(s *elf.Section) ([]byte, error) {
+	size := uint64(len(f.m.data))
+	if s.Offset > size || s.FileSize > size-s.Offset {
+		return nil, fmt.Errorf("%s: section %s at %#x, %d bytes, goes beyond the end of the file (%d bytes): is the file cut short?",
+			f.path, s.Name, s.Offset, s.FileSize, size)
+	}
+	return f.m.data[s.Offset : s.Offset+s.FileSize : s.Offset+s.FileSize], nil
+}

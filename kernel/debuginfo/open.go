@@ -1,0 +1,64 @@
+package debuginfo
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/kmortem/mortem/kernel/debuginfo/dwarf"
+	"github.com/kmortem/mortem/kernel/debuginfo/elffile"
+)
+
+// Option changes how Open works.
+type Option func(*options)
+
+type options struct {
+	cacheDir string
+	noCache  bool
+}
+
+// CacheDir says where unpacked files and indexes are kept; without it that is
+// the directory "mortem" in the user's cache directory.
+func CacheDir(dir string) Option { return func(o *options) { o.cacheDir = dir } }
+
+// NoCache keeps Open from reading or writing index files. A compressed file
+// is unpacked to a temporary file that is removed at once.
+func NoCache() Option { return func(o *options) { o.noCache = true } }
+
+// Open reads the debug information of a kernel or module from an ELF file:
+// vmlinux, a separated debug file, or a module; also one that is compressed as
+// a whole with xz, gzip or zstd.
+func Open(path string, opts ...Option) (Source, error) {
+	var o options
+	for _, opt := range opts {
+		opt(&o)
+	}
+	plain, err := unpackedPath(path, &o)
+	if err != nil {
+		return nil, err
+	}
+	elf, err := elffile.Open(plain.path)
+	plain.done()
+	if err != nil {
+		return nil, explain(path, err)
+	}
+	src, err := openDWARF(path, elf, &o)
+	if err != nil {
+		elf.Close()
+		return nil, explain(path, err)
+	}
+	return src, nil
+}
+
+// explain adds what to do about an error.
+func explain(path string, err error) error {
+	switch {
+	case errors.Is(err, elffile.ErrNotELF):
+		return fmt.Errorf("%w; a vmlinux with debug information is needed", err)
+	case errors.Is(err, dwarf.ErrNoDWARF):
+		return fmt.Errorf("%w; install the debug package of exactly this kernel (a stripped vmlinux or a vmlinuz has none)", err)
+	case errors.Is(err, os.ErrNotExist):
+		return fmt.Errorf("debug information: %w", err)
+	}
+	return err
+}
