@@ -1,0 +1,219 @@
+package dcache
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/kmortem/mortem/kernel"
+	"github.com/kmortem/mortem/kernel/vfs"
+)
+
+// Options choose what the report holds. The zero value means the defaults.
+type Options struct {
+	Top       int // chains to describe; 0 means 10
+	MinLength int // describe no shorter chain; 0 means 2
+	Entries   int // entries to list of each name in a chain; negative means all
+	Workers   int // goroutines; 0 means one a processor
+}
+
+// Analyze walks every bucket of dentry_hashtable and describes the longest
+// chains. The error is that of a table that cannot be found or of ctx;
+// everything else is part of the report's coverage.
+func Analyze(ctx context.Context, fs *vfs.FS, opt Options) (*Report, error) {
+	opt.setDefaults()
+	table, err := fs.HashTable()
+	if err != nil {
+		return nil, err
+	}
+	total, err := survey(ctx, fs, table, opt)
+	if err != nil {
+		return nil, err
+	}
+	r := &Report{
+		Table: Table{
+			Addr:            kernel.Addr(table.Addr),
+			Buckets:         table.Buckets,
+			Used:            total.used,
+			Index:           string(table.Index),
+			Longest:         total.lengths.longest(),
+			ExpectedLongest: expectedLongest(total.counts.Total, table.Buckets),
+		},
+		Dentries: total.counts,
+		Coverage: total.coverage,
+	}
+	r.Histogram = total.lengths.histogram(total.counts.Total, table.Buckets)
+	r.Long = total.lengths.longerThan(r.Table.ExpectedLongest)
+	d := newDescriber(fs, table, opt, &r.Coverage)
+	r.Chains = make([]Chain, 0, len(total.top))
+	for _, c := range total.top {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		r.Chains = append(r.Chains, d.describe(c.bucket))
+	}
+	r.Findings = findings(r)
+	return r, nil
+}
+
+func (o *Options) setDefaults() {
+	if o.Top <= 0 {
+		o.Top = 10
+	}
+	if o.MinLength <= 0 {
+		o.MinLength = 2
+	}
+	if o.Workers <= 0 {
+		o.Workers = runtime.GOMAXPROCS(0)
+	}
+}
+
+// tally is what the survey of a part of the table adds up to.
+type tally struct {
+	counts   Counts
+	used     uint64
+	unread   uint64 // buckets of which nothing is known, not even that they are empty
+	lengths  lengths
+	top      []ranked
+	coverage kernel.Coverage
+}
+
+type ranked struct {
+	bucket uint64
+	length int
+}
+
+// byLength orders chains the longest first, and equally long ones by bucket,
+// so that the report does not depend on how the work was divided.
+func byLength(a, b ranked) int {
+	if c := cmp.Compare(b.length, a.length); c != 0 {
+		return c
+	}
+	return cmp.Compare(a.bucket, b.bucket)
+}
+
+// parts is how many parts the table is divided into. More than workers, so
+// that a part with the one long chain does not keep the others waiting.
+const parts = 64
+
+// survey walks all chains in parallel. The parts are added up in their order.
+func survey(ctx context.Context, fs *vfs.FS, table *vfs.HashTable, opt Options) (*tally, error) {
+	tallies := make([]tally, parts)
+	size := (table.Buckets + parts - 1) / parts
+	var next atomic.Int64
+	var workers sync.WaitGroup
+	for range opt.Workers {
+		workers.Go(func() {
+			for {
+				i := uint64(next.Add(1) - 1)
+				if i >= parts || ctx.Err() != nil {
+					return
+				}
+				from, to := min(i*size, table.Buckets), min((i+1)*size, table.Buckets)
+				tallies[i].survey(ctx, fs, table, from, to, opt)
+			}
+		})
+	}
+	workers.Wait()
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	total := &tally{}
+	for i := range tallies {
+		total.add(&tallies[i])
+	}
+	total.trim(opt.Top)
+	return total, nil
+}
+
+// survey walks the chains of a range of buckets.
+func (t *tally) survey(ctx context.Context, fs *vfs.FS, table *vfs.HashTable, from, to uint64, opt Options) {
+	cur := ranked{bucket: from}
+	seen := 0
+	for e, err := range table.Entries(from, to) {
+		if err != nil {
+			t.broken(err, &cur, opt)
+			continue
+		}
+		if e.Bucket != cur.bucket {
+			t.chain(cur, opt)
+			cur = ranked{bucket: e.Bucket}
+		}
+		cur.length++
+		t.counts.add(fs, e.Dentry)
+		if seen++; seen&0xffff == 0 && ctx.Err() != nil {
+			return
+		}
+	}
+	t.chain(cur, opt)
+	t.coverage.Read += t.counts.Total
+	t.lengths.count(0, to-from-t.used-t.unread)
+}
+
+// broken takes note of the end of a chain that could not be followed.
+func (t *tally) broken(err error, cur *ranked, opt Options) {
+	t.coverage.Fail(err)
+	var chain *vfs.ChainError
+	if !errors.As(err, &chain) || chain.Bucket == cur.bucket && cur.length > 0 {
+		return
+	}
+	t.chain(*cur, opt)
+	*cur = ranked{bucket: chain.Bucket}
+	t.unread++
+}
+
+func (t *tally) chain(c ranked, opt Options) {
+	if c.length == 0 {
+		return
+	}
+	t.used++
+	t.lengths.count(c.length, 1)
+	if c.length < opt.MinLength {
+		return
+	}
+	// Twice the wanted number before sorting, so that it costs little.
+	if len(t.top) >= 2*opt.Top {
+		t.trim(opt.Top)
+	}
+	t.top = append(t.top, c)
+}
+
+func (t *tally) trim(n int) {
+	slices.SortFunc(t.top, byLength)
+	if len(t.top) > n {
+		t.top = t.top[:n]
+	}
+}
+
+func (t *tally) add(o *tally) {
+	t.counts.plus(o.counts)
+	t.used += o.used
+	t.unread += o.unread
+	t.lengths.add(&o.lengths)
+	t.top = append(t.top, o.top...)
+	t.coverage.Add(o.coverage)
+}
+
+func (c *Counts) add(fs *vfs.FS, d *vfs.Dentry) {
+	c.Total++
+	if d.Negative() {
+		c.Negative++
+	}
+	if d.Count == 0 {
+		c.Unused++
+	}
+	if fs.OnLRU(d) {
+		c.OnLRU++
+	}
+}
+
+func (c *Counts) plus(o Counts) {
+	c.Total += o.Total
+	c.Negative += o.Negative
+	c.Unused += o.Unused
+	c.OnLRU += o.OnLRU
+}

@@ -1,0 +1,152 @@
+package dcache
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/kmortem/mortem/analysis/finding"
+)
+
+// Ids of the findings.
+const (
+	idSameName = "dcache.same-name-chain"
+	idSysctl   = "dcache.sysctl-chain"
+	idLong     = "dcache.long-chains"
+)
+
+// A chain of one name is worth a word from four times the length that a random
+// hash would reach, is a warning from a hundred entries on, and explains an
+// outage at a hundred thousand: case reports of 800,000 entries speak of half a
+// second for each lookup.
+const (
+	suspiciousFactor = 4
+	warningLength    = 100
+	criticalLength   = 100_000
+)
+
+func severity(n uint64) finding.Severity {
+	switch {
+	case n >= criticalLength:
+		return finding.Critical
+	case n >= warningLength:
+		return finding.Warning
+	}
+	return finding.Info
+}
+
+// findings draws the conclusions from what the report holds.
+func findings(r *Report) []finding.Finding {
+	list := []finding.Finding{}
+	limit := uint64(suspiciousFactor * max(r.Table.ExpectedLongest, 1))
+	explained := uint64(0)
+	for i := range r.Chains {
+		c := &r.Chains[i]
+		for j := range c.Groups {
+			g := &c.Groups[j]
+			if g.Dentries.Total < limit {
+				continue
+			}
+			if j == 0 {
+				explained++
+			}
+			if g.Owners != nil {
+				list = append(list, sysctlChain(r, c, g))
+			} else {
+				list = append(list, sameName(r, c, g))
+			}
+		}
+	}
+	if r.Long > explained && explained < uint64(len(r.Chains)) {
+		list = append(list, manyLong(r, r.Long-explained))
+	}
+	return list
+}
+
+// where is a group's name with its directory.
+func (g *Group) where() string {
+	return strings.TrimSuffix(g.Path, "/") + "/" + g.Name
+}
+
+func lengthEvidence(r *Report, c *Chain, g *Group) finding.Evidence {
+	return finding.Evidence{
+		Fact: fmt.Sprintf("bucket %d at %s holds %d dentries, %d of them named %q with the parent %s at %s, in super_block %s (s_id %s, %s); "+
+			"a random hash of %d dentries in %d buckets gives at most %d",
+			c.Bucket, c.Addr, c.Length, g.Dentries.Total, g.Name, g.Path, g.Parent, g.SuperBlock, g.SuperID, g.FileSystem,
+			r.Dentries.Total, r.Table.Buckets, r.Table.ExpectedLongest),
+		Command: fmt.Sprintf("dcache --min-length %d --entries -1", c.Length),
+	}
+}
+
+// sysctlChain is case 1: one name of /proc/sys for many network namespaces.
+func sysctlChain(r *Report, c *Chain, g *Group) finding.Finding {
+	o := g.Owners
+	f := finding.Finding{
+		ID:         idSysctl,
+		Severity:   severity(g.Dentries.Total),
+		Confidence: finding.Certain,
+		Evidence:   []finding.Evidence{lengthEvidence(r, c, g)},
+	}
+	f.Statement = fmt.Sprintf("%d entries of %s, each of another owner, share one hash chain", g.Dentries.Total, g.where())
+	if o.InitDepth != nil {
+		f.Statement += fmt.Sprintf(": each lookup of it from init_net compares %d of them", *o.InitCompares)
+	}
+	f.Evidence = append(f.Evidence, finding.Evidence{
+		Fact: fmt.Sprintf("owners: %d ctl_table_sets; entries of init_net %d, of living network namespaces %d with tasks and %d without, "+
+			"of dying ones %d, of dead ones %d (ctl_table_header.unregistering is set)",
+			o.Sets, o.Init, o.WithTasks, o.WithoutTasks, o.Dying, o.Dead),
+		Command: "dcache --entries -1",
+	})
+	if g.Pins != nil && len(g.Pins.Leaves) > 0 {
+		leaf := g.Pins.Leaves[0]
+		f.Evidence = append(f.Evidence, finding.Evidence{
+			Fact: fmt.Sprintf("what keeps them: below %d of %d entries looked into there are dentries; most often %s (%d times, %d on the LRU and reclaimable, %d in use)",
+				g.Pins.Directories, g.Pins.Sampled, leaf.Path, leaf.Count, leaf.Reclaimable, leaf.Held),
+		})
+	}
+	f.Advice = sysctlAdvice(g)
+	return f
+}
+
+func sysctlAdvice(g *Group) []string {
+	o := g.Owners
+	var advice []string
+	if o.Dead > 0 {
+		advice = append(advice, "upgrade to a kernel that drops a sysctl's dentries when it is unregistered (since 4.11)",
+			fmt.Sprintf("until then, shrink the dentries of that one super_block (s_id %s), rather than the whole cache with drop_caches", g.SuperID))
+	}
+	if o.WithoutTasks > 0 {
+		advice = append(advice, "find what creates network namespaces and leaves them without a task: they live on by bind mounts or open file descriptors")
+	}
+	if o.Dying > 0 {
+		advice = append(advice, "find what keeps the network namespaces from being taken down: the netns workqueue's cleanup_net handles one batch after the other")
+	}
+	return append(advice, "have fewer network namespaces at a time on this host, or read the entry less often")
+}
+
+// sameName is a long chain of one name outside of /proc/sys: equal names with
+// the same parent are duplicates or file systems that compare otherwise.
+func sameName(r *Report, c *Chain, g *Group) finding.Finding {
+	return finding.Finding{
+		ID:         idSameName,
+		Severity:   severity(g.Dentries.Total),
+		Statement:  fmt.Sprintf("%d dentries of the same name and parent, %s, share one hash chain", g.Dentries.Total, g.where()),
+		Confidence: finding.Certain,
+		Evidence:   []finding.Evidence{lengthEvidence(r, c, g)},
+		Advice:     []string{"find out why the file system keeps several dentries of one name: its d_compare or d_revalidate refuses those that are there"},
+	}
+}
+
+// manyLong says that chains are long without one name being the cause.
+func manyLong(r *Report, n uint64) finding.Finding {
+	return finding.Finding{
+		ID:       idLong,
+		Severity: finding.Info,
+		Statement: fmt.Sprintf("%d chains are longer than the %d that a random hash of %d dentries in %d buckets gives",
+			n, r.Table.ExpectedLongest, r.Dentries.Total, r.Table.Buckets),
+		Confidence: finding.Certain,
+		Evidence: []finding.Evidence{{
+			Fact:    fmt.Sprintf("the longest chain holds %d dentries", r.Table.Longest),
+			Command: fmt.Sprintf("dcache --min-length %d --top %d", r.Table.ExpectedLongest+1, r.Long),
+		}},
+	}
+}

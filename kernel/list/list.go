@@ -1,0 +1,162 @@
+// Package list walks the kernel's linked lists: struct list_head, struct
+// hlist_head and struct hlist_bl_head (include/linux/types.h, list.h,
+// list_bl.h; their two pointers have not moved in any release). Every step
+// checks the pointer back, so that a list that was torn or overwritten is
+// noticed at the place where it breaks, and no walk can go in a circle. A dump
+// may catch a CPU between the stores that link or unlink one entry; Slack lets
+// that pass.
+package list
+
+import (
+	"encoding/binary"
+	"fmt"
+	"iter"
+)
+
+// Memory is kernel virtual memory; *kernel.Kernel is one.
+type Memory interface {
+	Peek(virt uint64, buf []byte) ([]byte, error)
+}
+
+// BreakError says where a list breaks. What was yielded before it is sound.
+type BreakError struct {
+	Head   uint64 // virtual address of the list's head
+	At     uint64 // virtual address of the node that is wrong
+	Index  int    // how many nodes came before it
+	Reason string // what is wrong with it
+	Err    error  // why it cannot be read, where that is so
+}
+
+func (e *BreakError) Error() string {
+	s := fmt.Sprintf("list at %#x breaks at its entry %d, %#x: %s", e.Head, e.Index, e.At, e.Reason)
+	if e.Err != nil {
+		s += ": " + e.Err.Error()
+	}
+	return s
+}
+
+func (e *BreakError) Unwrap() error { return e.Err }
+
+// The values that list_del and hlist_del leave behind, less the kernel's
+// POISON_POINTER_DELTA (include/linux/poison.h).
+const (
+	poison1 = 0x100
+	poison2 = 0x122 // 0x200 before 4.15
+)
+
+// poisoned tells whether a pointer is what deletion left behind.
+func poisoned(p uint64) bool {
+	low := p & 0xfff
+	high := p &^ 0xfff
+	return (high == 0xdead000000000000 || high == 0) && (low == poison1 || low == poison2 || low == 0x200)
+}
+
+func unreadable(p uint64) string {
+	switch {
+	case p == 0:
+		return "it is NULL"
+	case poisoned(p):
+		return "it is list poison: the entry before it was deleted"
+	}
+	return "it cannot be read"
+}
+
+// Circular yields the addresses of the struct list_head entries behind head,
+// without head itself, in the order of next. At most limit entries are walked.
+func Circular(m Memory, head uint64, limit int) iter.Seq2[uint64, error] {
+	return func(yield func(uint64, error) bool) {
+		var buf [16]byte
+		b, err := m.Peek(head, buf[:])
+		if err != nil {
+			yield(0, &BreakError{Head: head, At: head, Reason: "the head cannot be read", Err: err})
+			return
+		}
+		var slack Slack
+		prev, at := head, binary.LittleEndian.Uint64(b)
+		for i := 0; at != head; i++ {
+			if i >= limit {
+				yield(0, &BreakError{Head: head, At: at, Index: i, Reason: "it has more entries than there can be"})
+				return
+			}
+			b, err := m.Peek(at, buf[:])
+			if err != nil {
+				yield(0, &BreakError{Head: head, At: at, Index: i, Reason: unreadable(at), Err: err})
+				return
+			}
+			next, back := binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[8:])
+			if back != prev && !slack.Allow(m, at, back) {
+				yield(0, &BreakError{Head: head, At: at, Index: i,
+					Reason: fmt.Sprintf("its prev is %#x instead of %#x", back, prev)})
+				return
+			}
+			if !yield(at, nil) {
+				return
+			}
+			prev, at = at, next
+		}
+	}
+}
+
+// Hlist yields the addresses of the struct hlist_node entries behind a struct
+// hlist_head at head. At most limit entries are walked.
+func Hlist(m Memory, head uint64, limit int) iter.Seq2[uint64, error] {
+	return hlist(m, head, limit, 0)
+}
+
+// HlistBL is Hlist for a struct hlist_bl_head, whose lowest bit is a lock.
+func HlistBL(m Memory, head uint64, limit int) iter.Seq2[uint64, error] {
+	return hlist(m, head, limit, 1)
+}
+
+func hlist(m Memory, head uint64, limit int, lock uint64) iter.Seq2[uint64, error] {
+	return func(yield func(uint64, error) bool) {
+		var buf [16]byte
+		b, err := m.Peek(head, buf[:8])
+		if err != nil {
+			yield(0, &BreakError{Head: head, At: head, Reason: "the head cannot be read", Err: err})
+			return
+		}
+		var slack Slack
+		slot, at := head, binary.LittleEndian.Uint64(b)&^lock
+		for i := 0; at != 0; i++ {
+			if i >= limit {
+				yield(0, &BreakError{Head: head, At: at, Index: i, Reason: "it has more entries than there can be"})
+				return
+			}
+			b, err := m.Peek(at, buf[:])
+			if err != nil {
+				yield(0, &BreakError{Head: head, At: at, Index: i, Reason: unreadable(at), Err: err})
+				return
+			}
+			next, back := binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[8:])
+			if back != slot && !slack.Allow(m, at, back) {
+				yield(0, &BreakError{Head: head, At: at, Index: i,
+					Reason: fmt.Sprintf("its pprev is %#x instead of %#x", back, slot)})
+				return
+			}
+			if !yield(at, nil) {
+				return
+			}
+			slot, at = at, next
+		}
+	}
+}
+
+// Slack tells a list that was caught in the middle of a change from a broken
+// one. Changes to one list are serialised by a lock, so that one walk meets at
+// most one; a second disagreement is a break. The zero value is ready for one
+// walk.
+type Slack struct{ used bool }
+
+// Allow tells whether the node at, whose pointer back is not the one that the
+// walk came by, may nevertheless be sound: the pointer at back leads to the node,
+// as it does while a neighbour is being linked in or out.
+func (s *Slack) Allow(m Memory, at, back uint64) bool {
+	if s.used {
+		return false
+	}
+	s.used = true
+	var buf [8]byte
+	b, err := m.Peek(back, buf[:])
+	return err == nil && binary.LittleEndian.Uint64(b)&^1 == at
+}

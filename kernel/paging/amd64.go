@@ -1,0 +1,100 @@
+package paging
+
+import (
+	"encoding/binary"
+	"sync"
+)
+
+// Bits of x86-64 page table entries (Intel SDM volume 3, 4.5;
+// arch/x86/include/asm/pgtable_types.h).
+const (
+	amd64Present   = 1 << 0
+	amd64Large     = 1 << 7 // PSE, in pud and pmd entries
+	amd64PhysMask  = 0x000f_ffff_ffff_f000
+	amd64TableSize = 4096
+)
+
+// amd64Levels are the tables from the top to the bottom, with the lowest bit
+// of the virtual address that each one translates.
+var amd64Levels = [...]struct {
+	name  string
+	shift uint
+}{{"pgd", 48}, {"p4d", 39}, {"pud", 30}, {"pmd", 21}, {"pte", 12}}
+
+// maxPinned bounds the memory spent on page tables to 128 MiB. Tables beyond
+// that are read through the page cache like all other memory.
+const maxPinned = 128 << 20 / amd64TableSize
+
+// AMD64 is an address space of an x86-64 kernel with 4 or 5 levels of page
+// tables. It keeps the tables it has seen, so that they do not compete with
+// data for the page cache. It is safe for use by many goroutines.
+type AMD64 struct {
+	mem   Memory
+	root  uint64
+	first int    // index into amd64Levels of the top table
+	mask  uint64 // physical address bits of an entry
+
+	mu     sync.RWMutex
+	tables map[uint64][]byte
+}
+
+// NewAMD64 makes the address space whose top table is at physical address root.
+// encryption is the memory encryption mask of AMD SME (sme_me_mask), 0 without.
+func NewAMD64(mem Memory, root uint64, fiveLevels bool, encryption uint64) *AMD64 {
+	s := &AMD64{mem: mem, root: root, first: 1, mask: amd64PhysMask &^ encryption, tables: make(map[uint64][]byte)}
+	if fiveLevels {
+		s.first = 0
+	}
+	return s
+}
+
+// Translate implements Space.
+func (s *AMD64) Translate(virt uint64) (phys, left uint64, err error) {
+	if !s.canonical(virt) {
+		return 0, 0, &Error{Virt: virt, Kind: ErrNotMapped, Level: amd64Levels[s.first].name, Entry: s.root}
+	}
+	table := s.root
+	for i := s.first; ; i++ {
+		level := amd64Levels[i]
+		index := virt >> level.shift & 511
+		at := table + index*8
+		entry, err := s.entry(table, index)
+		if err != nil {
+			return 0, 0, &Error{Virt: virt, Kind: ErrBadTable, Level: level.name, Entry: at, Err: err}
+		}
+		if entry&amd64Present == 0 {
+			return 0, 0, &Error{Virt: virt, Kind: ErrNotMapped, Level: level.name, Entry: at}
+		}
+		page := entry & s.mask
+		if level.shift == 12 || entry&amd64Large != 0 && (level.shift == 21 || level.shift == 30) {
+			size := uint64(1) << level.shift
+			offset := virt & (size - 1)
+			return page&^(size-1) | offset, size - offset, nil
+		}
+		table = page
+	}
+}
+
+func (s *AMD64) canonical(virt uint64) bool {
+	top := amd64Levels[s.first].shift + 8 // the sign bit of an address
+	high := int64(virt) >> top
+	return high == 0 || high == -1
+}
+
+func (s *AMD64) entry(table, index uint64) (uint64, error) {
+	s.mu.RLock()
+	b, ok := s.tables[table]
+	s.mu.RUnlock()
+	if !ok {
+		var err error
+		if b, err = s.mem.ViewPhys(table, amd64TableSize); err != nil {
+			return 0, err
+		}
+		s.mu.Lock()
+		if len(s.tables) < maxPinned {
+			s.tables[table] = b
+		}
+		s.mu.Unlock()
+	}
+	return binary.LittleEndian.Uint64(b[index*8:]), nil
+}

@@ -1,0 +1,60 @@
+package kernel
+
+import (
+	"fmt"
+
+	"github.com/kmortem/mortem/kernel/debuginfo"
+)
+
+// Symbol returns the runtime virtual address of a symbol of the kernel image.
+// For a per-CPU variable that is its offset in each CPU's area.
+func (k *Kernel) Symbol(name string) (uint64, error) {
+	sym, ok := k.info.Symbols().Lookup(name)
+	if !ok {
+		return 0, fmt.Errorf("symbol %s: %w", name, ErrNotFound)
+	}
+	return k.runtime(sym.Addr), nil
+}
+
+// HasSymbol tells whether the kernel image has a symbol of that name.
+func (k *Kernel) HasSymbol(name string) bool {
+	_, ok := k.info.Symbols().Lookup(name)
+	return ok
+}
+
+// SymbolAt returns the symbol that a runtime virtual address lies in, with its
+// runtime address, and how far into it the address is.
+func (k *Kernel) SymbolAt(virt uint64) (sym debuginfo.Symbol, offset uint64, ok bool) {
+	if virt-k.offset < k.textFrom {
+		return debuginfo.Symbol{}, 0, false
+	}
+	if sym, ok = k.info.Symbols().Containing(virt - k.offset); !ok || sym.Addr < k.textFrom {
+		return debuginfo.Symbol{}, 0, false
+	}
+	sym.Addr += k.offset
+	return sym, virt - sym.Addr, true
+}
+
+// SymbolName names a runtime virtual address the way the kernel prints it:
+// function+0x1a/0x60. An address outside of all symbols is printed as a number.
+func (k *Kernel) SymbolName(virt uint64) string {
+	sym, off, ok := k.SymbolAt(virt)
+	switch {
+	case !ok:
+		return fmt.Sprintf("%#x", virt)
+	case off == 0:
+		return sym.Name
+	case sym.Size == 0:
+		return fmt.Sprintf("%s+%#x", sym.Name, off)
+	}
+	return fmt.Sprintf("%s+%#x/%#x", sym.Name, off, sym.Size)
+}
+
+// runtime turns a link address into a runtime address. Per-CPU offsets and
+// other absolute symbols lie below the kernel image and are not moved.
+func (k *Kernel) runtime(link uint64) uint64 {
+	if link < k.textFrom {
+		return link
+	}
+	return link + k.offset
+}

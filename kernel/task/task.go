@@ -1,0 +1,147 @@
+// Package task reads the kernel's tasks: struct task_struct
+// (include/linux/sched.h).
+package task
+
+import (
+	"fmt"
+	"iter"
+
+	"github.com/kmortem/mortem/kernel"
+	"github.com/kmortem/mortem/kernel/cstr"
+	"github.com/kmortem/mortem/kernel/list"
+)
+
+// Reader knows the layout of the kernel's tasks.
+type Reader struct {
+	k      *kernel.Kernel
+	task   taskLayout
+	signal signalLayout
+	proxy  proxyLayout
+}
+
+// taskLayout is struct task_struct. What changed: the threads of a process
+// hang from signal->thread_head by thread_node since 3.14 (and in RHEL 7), and
+// thread_group was removed in 6.7.
+type taskLayout struct {
+	kernel.Layout `kernel:"struct task_struct"`
+	Tasks         kernel.U64   `kernel:"tasks.next"`
+	ThreadNode    kernel.U64   `kernel:"thread_node.next,optional"`
+	ThreadGroup   kernel.U64   `kernel:"thread_group.next,optional"`
+	PID           kernel.I32   `kernel:"pid"`
+	TGID          kernel.I32   `kernel:"tgid"`
+	Comm          kernel.Bytes `kernel:"comm"`
+	Signal        kernel.U64   `kernel:"signal"`
+	Nsproxy       kernel.U64   `kernel:"nsproxy"`
+}
+
+type signalLayout struct {
+	kernel.Layout `kernel:"struct signal_struct"`
+	ThreadHead    kernel.U64 `kernel:"thread_head.next,optional"`
+}
+
+type proxyLayout struct {
+	kernel.Layout `kernel:"struct nsproxy"`
+	Mount         kernel.U64 `kernel:"mnt_ns"`
+	Net           kernel.U64 `kernel:"net_ns"`
+}
+
+// New resolves the layouts.
+func New(k *kernel.Kernel) (*Reader, error) {
+	r := &Reader{k: k}
+	for _, l := range []any{&r.task, &r.signal, &r.proxy} {
+		if err := k.Resolve(l); err != nil {
+			return nil, err
+		}
+	}
+	if !r.byHead() && !r.task.ThreadGroup.Has() {
+		return nil, fmt.Errorf("struct task_struct has neither thread_node nor thread_group: %w", kernel.ErrNotFound)
+	}
+	return r, nil
+}
+
+func (r *Reader) byHead() bool { return r.task.ThreadNode.Has() && r.signal.ThreadHead.Has() }
+
+// Task is one thread.
+type Task struct {
+	Addr    uint64 // virtual address of the task_struct
+	PID     int32  // thread id in the first pid namespace
+	TGID    int32  // process id
+	Comm    string // escaped
+	Nsproxy uint64 // its namespaces; 0 once it exits
+
+	signal uint64
+}
+
+// maxTasks is PID_MAX_LIMIT of 64-bit kernels.
+const maxTasks = 4 << 20
+
+func (r *Reader) read(addr uint64, buf []byte) (*Task, error) {
+	b, err := r.k.Peek(addr, buf)
+	if err != nil {
+		return nil, fmt.Errorf("struct task_struct at %#x: %w", addr, err)
+	}
+	l := &r.task
+	return &Task{Addr: addr, PID: l.PID.Get(b), TGID: l.TGID.Get(b), Comm: cstr.ShowC(l.Comm.Get(b)),
+		Nsproxy: l.Nsproxy.Get(b), signal: l.Signal.Get(b)}, nil
+}
+
+// All yields all threads of all processes, save the idle tasks, by the list
+// that starts at init_task.
+func (r *Reader) All() iter.Seq2[*Task, error] {
+	return func(yield func(*Task, error) bool) {
+		first, err := r.k.Symbol("init_task")
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		buf := make([]byte, r.task.Size())
+		for node, err := range list.Circular(r.k, first+r.task.Tasks.Offset(), maxTasks) {
+			if err != nil {
+				yield(nil, fmt.Errorf("task list: %w", err))
+				return
+			}
+			leader, err := r.read(node-r.task.Tasks.Offset(), buf)
+			if err != nil {
+				if !yield(nil, err) {
+					return
+				}
+				continue
+			}
+			if !r.threads(leader, buf, yield) {
+				return
+			}
+		}
+	}
+}
+
+// threads yields the threads of a process, the leader first.
+func (r *Reader) threads(leader *Task, buf []byte, yield func(*Task, error) bool) bool {
+	if !yield(leader, nil) {
+		return false
+	}
+	head, link := leader.Addr+r.task.ThreadGroup.Offset(), r.task.ThreadGroup.Offset()
+	if r.byHead() {
+		head, link = leader.signal+r.signal.ThreadHead.Offset(), r.task.ThreadNode.Offset()
+	}
+	for node, err := range list.Circular(r.k, head, maxTasks) {
+		if err != nil {
+			return yield(nil, fmt.Errorf("threads of process %d: %w", leader.PID, err))
+		}
+		if node-link == leader.Addr {
+			continue
+		}
+		if !yield(r.read(node-link, buf)) {
+			return false
+		}
+	}
+	return true
+}
+
+// NetNamespace is the address of the struct net that the task is in, 0 for a
+// task that has no namespaces any more.
+func (r *Reader) NetNamespace(t *Task) (uint64, error) {
+	if t.Nsproxy == 0 {
+		return 0, nil
+	}
+	return r.k.Uint64(t.Nsproxy + r.proxy.Net.Offset())
+}
