@@ -23,6 +23,9 @@ type Data struct {
 	guard   func(read func() error) error
 	budget  atomic.Int64 // bytes of abbreviations that may yet be compiled
 
+	enumOnce    sync.Once
+	enumerators *names
+
 	mu     sync.RWMutex
 	tables map[tableKey]*shapes
 	types  map[place]*ctype.Type
@@ -61,16 +64,21 @@ func New(sections Sections, opts Options) (*Data, error) {
 	d.budget.Store(16*int64(len(sections.Abbrev)) + 16<<20)
 	err := d.guard(func() error {
 		d.addFiles(sections, opts.Alt)
-		d.scan()
 		return nil
 	})
-	if err == nil && len(d.names.entries) == 0 {
+	if err != nil {
+		return nil, err
+	}
+	names, damage := d.scan((*walker).index)
+	d.names = names
+	if d.damage == nil {
+		d.damage = damage
+	}
+	if len(d.names.entries) == 0 {
 		err = fmt.Errorf("%s: %w that can be read", sections.File, ErrNoDWARF)
 		if d.damage != nil {
 			err = fmt.Errorf("%w: %w", err, d.damage)
 		}
-	}
-	if err != nil {
 		return nil, err
 	}
 	return d, nil
@@ -140,9 +148,13 @@ func (d *Data) Units() int { return len(d.units) }
 // Names is the number of different names in the index.
 func (d *Data) Names() int { return len(d.names.entries) }
 
+func (u *unit) tableKey() tableKey {
+	return tableKey{u.file, u.abbrev, u.version, u.addrSize, u.offsetSize}
+}
+
 // table returns the unit's compiled abbreviations.
 func (d *Data) table(u *unit) (*shapes, error) {
-	key := tableKey{u.file, u.abbrev, u.version, u.addrSize, u.offsetSize}
+	key := u.tableKey()
 	d.mu.RLock()
 	t := d.tables[key]
 	d.mu.RUnlock()

@@ -11,6 +11,7 @@ const (
 	kindOrdinary // typedefs and base types
 	kindVariable
 	kindFunction
+	kindEnumerator
 )
 
 func kindOfTag(tag uint16) nameKind {
@@ -65,12 +66,8 @@ type names struct {
 	slots   []uint32 // index into entries plus one
 }
 
-func newNames(s *space, capacity int) *names {
-	size := 1024
-	for size < capacity*2 {
-		size *= 2
-	}
-	return &names{space: s, slots: make([]uint32, size)}
+func newNames(s *space) *names {
+	return &names{space: s, slots: make([]uint32, 1<<12)}
 }
 
 // hashName is FNV-1a, begun with the kind.

@@ -7,7 +7,8 @@ import (
 	"sync/atomic"
 )
 
-// walker indexes units, one after the other. Each processor has one.
+// walker goes over units one after the other and collects names. Each
+// processor has one.
 type walker struct {
 	data   *Data
 	names  *names
@@ -23,160 +24,84 @@ type tableKey struct {
 	version, addrSize, offsetSize uint8
 }
 
-// scan indexes all units by all processors and brings the results together.
-// What it returns does not depend on who was faster.
-func (d *Data) scan() {
-	workers := min(runtime.GOMAXPROCS(0), maxWorkers, max(1, len(d.units)/batchUnits))
-	walkers := make([]*walker, workers)
-	var next atomic.Int64
-	var wg sync.WaitGroup
-	for i := range walkers {
-		w := &walker{data: d, names: newNames(&d.space, 0)}
-		w.seen.init()
-		walkers[i] = w
-		wg.Go(func() { w.run(&next) })
-	}
-	wg.Wait()
-	d.names = walkers[0].names
-	for _, w := range walkers[1:] {
-		for _, e := range w.names.entries {
-			d.names.add(e, d.space.name(e.name))
-		}
-	}
-	for _, w := range walkers {
-		if d.damage == nil {
-			d.damage = w.err
-		}
-	}
-}
-
 const (
 	maxWorkers = 16 // more than that wait for memory, not for each other
 	batchUnits = 16 // units that a walker takes at a time
 )
 
-func (w *walker) run(next *atomic.Int64) {
-	for {
-		first := int(next.Add(batchUnits)) - batchUnits
-		if first >= len(w.data.units) {
-			return
+// scan visits all units by all processors and brings the names together that
+// they found. What it returns does not depend on who was faster.
+func (d *Data) scan(visit func(*walker, *unit) error) (*names, error) {
+	workers := min(runtime.GOMAXPROCS(0), maxWorkers, max(1, len(d.units)/batchUnits))
+	walkers := make([]*walker, workers)
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for i := range walkers {
+		w := &walker{data: d, names: newNames(&d.space)}
+		w.seen.init()
+		walkers[i] = w
+		wg.Go(func() { w.err = d.guard(func() error { return w.run(&next, visit) }) })
+	}
+	wg.Wait()
+	all, err := walkers[0].names, walkers[0].err
+	for _, w := range walkers[1:] {
+		for _, e := range w.names.entries {
+			all.add(e, d.space.name(e.name))
 		}
-		batch := w.data.units[first:min(first+batchUnits, len(w.data.units))]
+		if err == nil {
+			err = w.err
+		}
+	}
+	return all, err
+}
+
+// run visits batches of units until none is left. Damage to one unit does not
+// stop it.
+func (w *walker) run(next *atomic.Int64, visit func(*walker, *unit) error) error {
+	var first error
+	for {
+		i := int(next.Add(batchUnits)) - batchUnits
+		if i >= len(w.data.units) {
+			return first
+		}
+		batch := w.data.units[i:min(i+batchUnits, len(w.data.units))]
 		for i := range batch {
-			if err := w.unit(&batch[i]); err != nil && w.err == nil {
-				w.err = fmt.Errorf("%s: unit at %#x: %w", w.data.space.describe(batch[i].place(int(batch[i].start))), batch[i].start, err)
+			u := &batch[i]
+			if err := visit(w, u); err != nil && first == nil {
+				first = fmt.Errorf("unit at %s: %w", w.data.space.describe(u.place(int(u.start))), err)
 			}
 		}
 		w.data.release(batch)
 	}
 }
 
-// load compiles the unit's abbreviations, unless they are the last ones used.
-func (w *walker) load(u *unit) error {
-	key := tableKey{u.file, u.abbrev, u.version, u.addrSize, u.offsetSize}
-	if w.loaded == key {
-		return nil
+// open starts going over a unit.
+func (w *walker) open(u *unit) (*top, error) {
+	key := u.tableKey()
+	if w.loaded != key {
+		w.loaded = tableKey{}
+		n, err := w.table.compile(u.file.Abbrev, u.abbrev, u)
+		if err == nil {
+			err = w.data.spend(n)
+		}
+		if err != nil {
+			return nil, err
+		}
+		w.loaded = key
 	}
-	w.loaded = tableKey{}
-	n, err := w.table.compile(u.file.Abbrev, u.abbrev, u)
-	if err != nil {
-		return err
-	}
-	if err := w.data.spend(n); err != nil {
-		return err
-	}
-	w.loaded = key
-	return nil
+	return w.data.top(u, &w.table)
 }
 
-// unit enters the names at the top level of one unit.
-func (w *walker) unit(u *unit) error {
-	if err := w.load(u); err != nil {
-		return err
+// index enters the names at the top level of one unit.
+func (w *walker) index(u *unit) error {
+	t, err := w.open(u)
+	if err != nil || u.language == langRust {
+		return err // in Rust the names of C's types mean others
 	}
-	c := cursor{data: u.data, off: int(u.die)}
-	root, err := w.data.readDIE(u, c.off, &w.table)
-	if err != nil {
-		return err
+	for t.next() {
+		w.take(u, t.shape, t.start, &t.at)
 	}
-	u.root(&root)
-	if !root.shape.children || u.language == langRust {
-		return nil // in Rust the names of C's types mean others
-	}
-	c.off = root.next
-	return w.walk(u, &c)
-}
-
-// walk goes over the DIEs below the root; at depth 1 it takes the names.
-func (w *walker) walk(u *unit, c *cursor) error {
-	var at [captures]int
-	for depth := 1; depth > 0 && c.more(); {
-		start := c.off
-		code := c.uleb()
-		if code == 0 {
-			depth--
-			continue
-		}
-		s := w.table.get(code)
-		if s == nil {
-			return fmt.Errorf("DIE at +%#x has abbreviation %d, which is not declared", start, code)
-		}
-		if s.size >= 0 {
-			at[capName] = c.off + int(s.nameAt)
-			at[capSibling] = c.off + int(s.sibAt)
-			c.skip(uint64(s.size))
-		} else {
-			w.table.walk(c, s, u, &at)
-		}
-		if c.bad {
-			return fmt.Errorf("DIE at +%#x goes beyond the unit's end", start)
-		}
-		if depth == 1 && s.kind != kindNone {
-			w.take(u, s, start, &at)
-		}
-		if !s.children {
-			continue
-		}
-		if s.sibForm == 0 {
-			depth++
-			continue
-		}
-		next := u.sibling(s, at[capSibling])
-		if next < c.off {
-			return fmt.Errorf("DIE at +%#x has its sibling at +%#x, which is not behind it", start, next)
-		}
-		c.off = next
-	}
-	return nil
-}
-
-// walk moves over a DIE whose size varies.
-func (t *shapes) walk(c *cursor, s *shape, u *unit, at *[captures]int) {
-	*at = [captures]int{}
-	for _, st := range t.steps[s.steps:s.lastStep] {
-		switch st.op {
-		case stepSkip:
-			c.skip(uint64(st.arg))
-		case stepCapture:
-			at[st.arg] = c.off
-		default:
-			st.run(c, u)
-		}
-	}
-}
-
-// sibling reads the reference to the next DIE on the same level.
-func (u *unit) sibling(s *shape, at int) int {
-	c := cursor{data: u.data, off: at}
-	if s.sibForm == formRef4 {
-		return u.within(uint64(c.u32()))
-	}
-	v := readValue(&c, uint64(s.sibForm), 0, u)
-	p := place(v.u)
-	if v.class != classReference || p < u.base || p >= u.end() {
-		return -1
-	}
-	return int(p - u.base)
+	return t.err
 }
 
 // take enters one DIE, if it has a name.
@@ -188,14 +113,11 @@ func (w *walker) take(u *unit, s *shape, start int, at *[captures]int) {
 	if s.nameForm == 0 {
 		return
 	}
-	q := s.quality(u, at)
-	die := u.place(start)
 	c := cursor{data: u.data, off: at[capName]}
 	name, _ := readString(&c, uint64(s.nameForm), u)
-	if name == 0 || s.nameForm == formString && u.data[at[capName]] == 0 {
-		return
+	if name != 0 {
+		w.enter(s.kind, s.quality(u, at), name, u.place(start), s.nameForm != formString)
 	}
-	w.enter(s.kind, q, name, die, s.nameForm != formString)
 }
 
 // enter puts a name into the table, by way of what was recently seen: most
@@ -224,18 +146,13 @@ func (w *walker) enter(kind nameKind, q quality, name, die place, shared bool) {
 // definition of init_task, which follows its declaration.
 func (w *walker) takeSlowly(u *unit, start int) {
 	die, err := w.data.readDIE(u, start, &w.table)
-	if err != nil {
+	if err != nil || die.declared {
 		return
 	}
-	name := die.name
-	external := die.external
-	for range 4 {
-		if name != 0 || die.specification == 0 {
+	name, external := die.name, die.external
+	for range maxHops {
+		if name != 0 || die.specification < u.place(int(u.die)) || die.specification >= u.end() {
 			break
-		}
-		origin := w.data.unitAt(die.specification)
-		if origin != u {
-			return
 		}
 		if die, err = w.data.readDIE(u, int(die.specification-u.base), &w.table); err != nil {
 			return
