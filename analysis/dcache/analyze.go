@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/kmortem/mortem/dump"
 	"github.com/kmortem/mortem/kernel"
 	"github.com/kmortem/mortem/kernel/vfs"
 )
@@ -19,6 +20,10 @@ type Options struct {
 	MinLength int // describe no shorter chain; 0 means 2
 	Entries   int // entries to list of each name in a chain; negative means all
 	Workers   int // goroutines; 0 means one a processor
+
+	// Progress, if set, is told from several goroutines how many of the
+	// table's parts are done.
+	Progress func(done, total int)
 }
 
 // Analyze walks every bucket of dentry_hashtable and describes the longest
@@ -104,7 +109,7 @@ const parts = 64
 func survey(ctx context.Context, fs *vfs.FS, table *vfs.HashTable, opt Options) (*tally, error) {
 	tallies := make([]tally, parts)
 	size := (table.Buckets + parts - 1) / parts
-	var next atomic.Int64
+	var next, finished atomic.Int64
 	var workers sync.WaitGroup
 	for range opt.Workers {
 		workers.Go(func() {
@@ -114,7 +119,10 @@ func survey(ctx context.Context, fs *vfs.FS, table *vfs.HashTable, opt Options) 
 					return
 				}
 				from, to := min(i*size, table.Buckets), min((i+1)*size, table.Buckets)
-				tallies[i].survey(ctx, fs, table, from, to, opt)
+				tallies[i].guarded(ctx, fs, table, from, to, opt)
+				if n := int(finished.Add(1)); opt.Progress != nil {
+					opt.Progress(n, parts)
+				}
 			}
 		})
 	}
@@ -128,6 +136,18 @@ func survey(ctx context.Context, fs *vfs.FS, table *vfs.HashTable, opt Options) 
 	}
 	total.trim(opt.Top)
 	return total, nil
+}
+
+// guarded is survey on a goroutine of its own, where a dump file that is cut
+// short meanwhile must not end the program.
+func (t *tally) guarded(ctx context.Context, fs *vfs.FS, table *vfs.HashTable, from, to uint64, opt Options) {
+	err := dump.Guard(func() error {
+		t.survey(ctx, fs, table, from, to, opt)
+		return nil
+	})
+	if err != nil {
+		t.coverage.Fail(err)
+	}
 }
 
 // survey walks the chains of a range of buckets.

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"github.com/kmortem/mortem/analysis/finding"
+	"github.com/kmortem/mortem/kernel"
+)
+
+// answer prints a result, as JSON or by the function that writes it as text,
+// and leads to the exit status that the result's coverage demands.
+func (a *app) answer(result any, cover *kernel.Coverage, text func(w *printer)) error {
+	if err := a.print(result, text); err != nil {
+		return err
+	}
+	if cover.Complete() {
+		return nil
+	}
+	if !a.json {
+		a.warn("%s", coverageLine(cover))
+		for _, p := range cover.Problems {
+			a.warn("%s", p)
+		}
+	}
+	return statusOnly(exitPartly)
+}
+
+func (a *app) print(result any, text func(w *printer)) error {
+	out := bufio.NewWriter(a.stdout)
+	if a.json {
+		enc := json.NewEncoder(out)
+		enc.SetIndent("", "  ")
+		enc.SetEscapeHTML(false)
+		if err := enc.Encode(result); err != nil {
+			return err
+		}
+		return out.Flush()
+	}
+	text(&printer{w: out})
+	return out.Flush()
+}
+
+func coverageLine(c *kernel.Coverage) string {
+	return fmt.Sprintf("%d of %d objects could not be read (%d excluded from the dump, %d missing, %d damaged): counts are lower bounds",
+		c.Unread(), c.Read+c.Unread(), c.Excluded, c.Missing, c.Corrupt)
+}
+
+// printer writes text. Its errors are those of the buffered writer, which keeps
+// the first one for Flush.
+type printer struct{ w io.Writer }
+
+func (p *printer) line(format string, args ...any) {
+	_, _ = fmt.Fprintf(p.w, format+"\n", args...)
+}
+
+// table writes lines whose cells are separated by tabs.
+func (p *printer) table(write func(p *printer)) {
+	t := tabwriter.NewWriter(p.w, 0, 8, 2, ' ', 0)
+	write(&printer{w: t})
+	_ = t.Flush()
+}
+
+func (p *printer) findings(list []finding.Finding) {
+	if len(list) == 0 {
+		return
+	}
+	p.line("")
+	p.line("FINDINGS")
+	for _, f := range list {
+		p.line("  [%s, %s] %s", f.Severity, f.Confidence, f.Statement)
+		for _, e := range f.Evidence {
+			p.line("    - %s", e.Fact)
+		}
+		for _, a := range f.Advice {
+			p.line("    → %s", a)
+		}
+	}
+}

@@ -1,0 +1,83 @@
+package main
+
+import (
+	"io"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/kmortem/mortem/analysis/finding"
+)
+
+// app is what all commands share: where to write, and the flags of all.
+type app struct {
+	stdout, stderr io.Writer
+
+	vmlinux string
+	force   bool
+	json    bool
+	failOn  string
+}
+
+const statusHelp = `Exit status:
+  0  answered
+  1  answered, with a finding at or above the severity of --fail-on
+  2  wrong usage
+  3  the dump or its debug information cannot be used
+  4  answered in part: something could not be read, and counts are lower bounds
+`
+
+func newRoot(stdout, stderr io.Writer) *cobra.Command {
+	a := &app{stdout: stdout, stderr: stderr}
+	root := &cobra.Command{
+		Use:   "mortem",
+		Short: "Analyze crash dumps of Linux kernels offline",
+		Long: "mortem answers, from a crash dump of a Linux kernel and nothing else, what a kernel\n" +
+			"engineer would otherwise dig out by hand.\n\n" + statusHelp,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return usage("%w; see '%s --help'", err, c.CommandPath())
+	})
+	root.PersistentFlags().BoolVar(&a.json, "json", false, "print the result as JSON")
+	for _, c := range []*cobra.Command{a.dcacheCommand(), a.supersCommand(), a.dentryCommand()} {
+		root.AddCommand(c)
+	}
+	return root
+}
+
+// kernelFlags adds the flags of commands that need debug information.
+func (a *app) kernelFlags(f *pflag.FlagSet) {
+	f.StringVar(&a.vmlinux, "vmlinux", "", "debug information of the dumped kernel: vmlinux or its separated debug file, also compressed (.xz, .gz, .zst)")
+	f.BoolVar(&a.force, "force", false, "accept debug information of another build; every answer may be wrong then")
+}
+
+// findingFlags adds the flags of commands that state findings.
+func (a *app) findingFlags(f *pflag.FlagSet) {
+	f.StringVar(&a.failOn, "fail-on", "", "exit with status 1 where a finding is at least of this severity: info, warning or critical")
+}
+
+// failsOn tells whether the findings reach the severity of --fail-on.
+func (a *app) failsOn(list []finding.Finding) (bool, error) {
+	if a.failOn == "" {
+		return false, nil
+	}
+	limit, err := finding.ParseSeverity(a.failOn)
+	if err != nil {
+		return false, usage("--fail-on: %w", err)
+	}
+	return finding.Worst(list).Rank() >= limit.Rank(), nil
+}
+
+// atLeast is an argument check that says what is missing.
+func atLeast(n int, what string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) < n {
+			return usage("%s is missing; see '%s --help'", what, c.CommandPath())
+		}
+		return nil
+	}
+}

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kmortem/mortem/analysis/supers"
+)
+
+func (a *app) supersCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "supers [flags] DUMP...",
+		Short: "List all super_blocks with their mounts, dentries and inodes",
+		Long: "supers lists every super_block: its s_id and type, where it is mounted, how many hashed\n" +
+			"dentries it has, how many unused ones are on its s_dentry_lru (by the kernel's counter,\n" +
+			"and as walked), and how many inodes.",
+		Example: "  mortem supers --vmlinux vmlinux vmcore",
+		Args:    atLeast(1, "the dump"),
+		RunE: func(c *cobra.Command, args []string) error {
+			s, err := a.open(args)
+			if err != nil {
+				return err
+			}
+			defer s.close()
+			r, err := supers.Analyze(c.Context(), s.fs)
+			if err != nil {
+				return &exitError{exitUnusable, err}
+			}
+			return a.answer(r, &r.Coverage, func(w *printer) { printSupers(w, r) })
+		},
+	}
+	a.kernelFlags(c.Flags())
+	return c
+}
+
+func printSupers(w *printer, r *supers.Report) {
+	w.table(func(w *printer) {
+		w.line("SUPER_BLOCK\tTYPE\tS_ID\tDEV\tHASHED\tNEGATIVE\tUNUSED (COUNTER)\tUNUSED (WALKED)\tINODES\tMOUNTED ON")
+		for i := range r.SuperBlocks {
+			s := &r.SuperBlocks[i]
+			w.line("%s\t%s\t%s\t%s\t%d\t%d\t%d\t%d\t%d\t%s", s.Addr, s.Type, s.ID, s.Device,
+				s.Hashed, s.Negative, s.UnusedCounter, s.UnusedWalked, s.Inodes, mountedOn(s))
+		}
+	})
+}
+
+// shownMounts is how many mount points of one file system a line names.
+const shownMounts = 4
+
+func mountedOn(s *supers.SuperBlock) string {
+	var names []string
+	more := 0
+	for _, m := range s.Mounts {
+		name := m.Path
+		switch {
+		case m.State != "":
+			name = "(" + m.State + ")"
+		case m.Root != "/":
+			name += " (its " + m.Root + ")"
+		}
+		if !m.Init && m.State == "" {
+			name += " (another namespace)"
+		}
+		if len(names) == shownMounts {
+			more++
+			continue
+		}
+		names = append(names, name)
+	}
+	out := strings.Join(names, ", ")
+	if more > 0 {
+		out += ", …"
+	}
+	if s.Frozen {
+		out += " [frozen]"
+	}
+	if out == "" {
+		out = "-"
+	}
+	return out
+}
