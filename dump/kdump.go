@@ -113,7 +113,7 @@ func (k *kdumpImage) takeFacts() {
 		Time:          h.time,
 		DumpLevel:     h.dumpLevel,
 		PhysBase:      int64(h.physBase),
-		PhysBaseValid: h.version >= 1 && !h.byQEMU(),
+		PhysBaseValid: h.is64 && machineArch(h.uts.Machine) == ArchX86_64 && !h.byQEMU(),
 		byQEMU:        h.byQEMU(),
 	}
 	if !h.is64 {

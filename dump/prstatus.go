@@ -36,6 +36,10 @@ var prLayouts = map[Arch]prLayout{
 	ArchRISCV64: {376, prPID64, prRegs64, 8, []string{"epc", "ra", "sp", "gp", "tp", "t0", "t1", "t2", "s0", "s1", "a0", "a1", "a2", "a3", "a4", "a5", "a6", "a7", "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9", "s10", "s11", "t3", "t4", "t5", "t6"}},
 }
 
+// narrowArch names the architecture whose notes a 64-bit machine has while it
+// runs 32-bit code.
+var narrowArch = map[Arch]Arch{ArchX86_64: ArchX86, ArchARM64: ArchARM}
+
 func numbered(prefix string, from, to int) []string {
 	var names []string
 	for i := from; i < to; i++ {
@@ -50,6 +54,9 @@ func parsePRStatus(desc []byte, arch Arch, f fields) CPU {
 	f.data = desc
 	cpu := CPU{Source: "NT_PRSTATUS"}
 	layout, known := prLayouts[arch]
+	if narrow, has := narrowArch[arch]; has && len(desc) == prLayouts[narrow].size {
+		layout = prLayouts[narrow] // QEMU, of a processor in 32-bit mode
+	}
 	if !known {
 		layout = prLayout{pid: prPID32}
 		if f.is64 {

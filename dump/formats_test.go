@@ -1,0 +1,146 @@
+package dump_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"testing"
+
+	"github.com/kmortem/mortem/dump"
+	"github.com/kmortem/mortem/dump/dumpwriter"
+)
+
+var allCodecs = []dumpwriter.Codec{dumpwriter.Raw, dumpwriter.Zlib, dumpwriter.LZO, dumpwriter.Snappy, dumpwriter.Zstd}
+
+// machines are the byte orders and word widths, with a machine of each.
+var machines = []struct {
+	name string
+	arch dump.Arch
+	bits int
+	big  bool
+}{
+	{"x86_64", dump.ArchX86_64, 64, false},
+	{"i686", dump.ArchX86, 32, false},
+	{"armv7l", dump.ArchARM, 32, false},
+	{"aarch64", dump.ArchARM64, 64, false},
+	{"s390x", dump.ArchS390X, 64, true},
+	{"ppc", dump.ArchUnknown, 32, true},
+	{"ppc64", dump.ArchPPC64, 64, true},
+	{"mystery", dump.ArchUnknown, 64, false},
+}
+
+// eachMachine runs a test for each of them, with the usual configuration.
+func eachMachine(t *testing.T, pageSize int, test func(t *testing.T, cfg dumpwriter.Config, check func(*testing.T, *dump.Facts))) {
+	for _, m := range machines {
+		t.Run(m.name, func(t *testing.T) {
+			cfg := testConfig(pageSize)
+			cfg.Uts.Machine, cfg.Bits = m.name, m.bits
+			cfg.Order = binary.ByteOrder(binary.LittleEndian)
+			if m.big {
+				cfg.Order = binary.BigEndian
+			}
+			test(t, cfg, func(t *testing.T, f *dump.Facts) {
+				t.Helper()
+				if f.Arch != m.arch || f.Is64 != (m.bits == 64) || f.ByteOrder != cfg.Order || f.PageSize != uint64(pageSize) {
+					t.Errorf("facts: %q, 64-bit %v, %v, page size %d", f.Arch, f.Is64, f.ByteOrder, f.PageSize)
+				}
+				if f.Incomplete || len(f.Warnings) > 0 {
+					t.Errorf("incomplete %v, warnings %q", f.Incomplete, f.Warnings)
+				}
+				if release := f.Uts.Release; release != "6.1.0-test" {
+					t.Errorf("release %q", release)
+				}
+			})
+		})
+	}
+}
+
+func TestELF(t *testing.T) {
+	mem := testMachine(4096)
+	eachMachine(t, 4096, func(t *testing.T, cfg dumpwriter.Config, check func(*testing.T, *dump.Facts)) {
+		for name, data := range map[string][]byte{
+			"plain":     build(t, dumpwriter.ELF, mem, cfg),
+			"flattened": flattened(t, dumpwriter.ELF, mem, cfg),
+		} {
+			t.Run(name, func(t *testing.T) {
+				path := file(t, data)
+				for _, opts := range [][]dump.Option{nil, {dump.WithoutMapping()}} {
+					img := mustOpen(t, []string{path}, opts...)
+					check(t, img.Facts())
+					checkMemory(t, img, mem, 4096)
+				}
+			})
+		}
+	})
+}
+
+func TestKdump(t *testing.T) {
+	mem := testMachine(4096)
+	eachMachine(t, 4096, func(t *testing.T, cfg dumpwriter.Config, check func(*testing.T, *dump.Facts)) {
+		for version := dumpwriter.Version0; version <= 6; version++ {
+			if version == 0 {
+				continue
+			}
+			cfg.Version = version
+			cfg.Codec = dumpwriter.Mix(allCodecs...)
+			t.Run(fmt.Sprint("version", max(version, 0)), func(t *testing.T) {
+				data := build(t, dumpwriter.Kdump, mem, cfg)
+				img := mustOpen(t, []string{file(t, data)})
+				check(t, img.Facts())
+				checkMemory(t, img, mem, 4096)
+				if has := img.Facts().VMCoreInfo != nil; has != (version >= 3) {
+					t.Errorf("VMCOREINFO found: %v", has)
+				}
+			})
+		}
+	})
+}
+
+func TestKdumpCodecs(t *testing.T) {
+	for _, pageSize := range []int{4096, 16384, 65536} {
+		mem := testMachine(pageSize)
+		for _, codec := range allCodecs {
+			t.Run(fmt.Sprint(codec, pageSize), func(t *testing.T) {
+				cfg := testConfig(pageSize)
+				cfg.Codec = dumpwriter.All(codec)
+				plain := file(t, build(t, dumpwriter.Kdump, mem, cfg))
+				flat := file(t, flattened(t, dumpwriter.Kdump, mem, cfg))
+				for _, path := range []string{plain, flat} {
+					for _, opts := range [][]dump.Option{nil, {dump.WithoutMapping()}, {dump.WithCache(1)}} {
+						checkMemory(t, mustOpen(t, []string{path}, opts...), mem, pageSize)
+					}
+				}
+			})
+		}
+	}
+}
+
+// splitFiles writes a split dump and returns its files by their names.
+func splitFiles(t testing.TB, mem dumpwriter.Memory, cfg dumpwriter.Config, parts int, flat bool) [][]byte {
+	t.Helper()
+	plain := make([]dumpwriter.Buffer, parts)
+	piped := make([]bytes.Buffer, parts)
+	writers := make([]io.WriterAt, parts)
+	for i := range writers {
+		writers[i] = &plain[i]
+		if flat {
+			writers[i] = dumpwriter.NewFlattener(&piped[i])
+		}
+	}
+	if err := dumpwriter.Split(writers, mem, cfg); err != nil {
+		t.Fatal(err)
+	}
+	var out [][]byte
+	for i := range writers {
+		if flat {
+			if err := writers[i].(*dumpwriter.Flattener).Close(); err != nil {
+				t.Fatal(err)
+			}
+			out = append(out, piped[i].Bytes())
+			continue
+		}
+		out = append(out, plain[i].Bytes())
+	}
+	return out
+}
