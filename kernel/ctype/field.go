@@ -104,36 +104,34 @@ func (f *Field) index(path string) (string, error) {
 // Member finds a member of a struct or union by name, also in anonymous
 // structs and unions inside. The offset counts in bytes from the start of t.
 func (t *Type) Member(name string) (m Member, offset int64, ok bool) {
-	return t.member(name, 0)
+	budget := maxAnonymous
+	return t.member(name, &budget)
 }
 
-func (t *Type) member(name string, depth int) (Member, int64, bool) {
+// maxAnonymous bounds how many anonymous structs are looked into; in damaged
+// debug information they can contain themselves.
+const maxAnonymous = 1 << 10
+
+func (t *Type) member(name string, budget *int) (Member, int64, bool) {
 	members := t.Members()
 	for i := range members {
 		if members[i].Name == name && name != "" {
 			return members[i], members[i].Offset, true
 		}
 	}
-	if depth >= maxNesting {
-		return Member{}, 0, false
-	}
 	for i := range members {
-		if members[i].Name != "" {
+		if members[i].Name != "" || !members[i].Type.IsRecord() {
 			continue
 		}
-		inner := members[i].Type.Strip()
-		if inner.Kind != Struct && inner.Kind != Union {
-			continue
+		if *budget--; *budget < 0 {
+			break
 		}
-		if m, offset, ok := inner.member(name, depth+1); ok {
+		if m, offset, ok := members[i].Type.Strip().member(name, budget); ok {
 			return m, members[i].Offset + offset, true
 		}
 	}
 	return Member{}, 0, false
 }
-
-// maxNesting bounds how deep anonymous structs are looked into.
-const maxNesting = 16
 
 // noMember makes the error for a name that is not there.
 func (t *Type) noMember(name string) error {
@@ -161,7 +159,8 @@ func (t *Type) nearest(name string, n int) []string {
 		distance int
 	}
 	var list []candidate
-	t.names(0, func(s string) {
+	budget := maxAnonymous
+	t.names(&budget, func(s string) {
 		if len(list) < 4096 {
 			list = append(list, candidate{s, distance(name, s)})
 		}
@@ -175,12 +174,12 @@ func (t *Type) nearest(name string, n int) []string {
 }
 
 // names calls visit with the name of each member that Member finds.
-func (t *Type) names(depth int, visit func(string)) {
+func (t *Type) names(budget *int, visit func(string)) {
 	for _, m := range t.Members() {
 		if m.Name != "" {
 			visit(m.Name)
-		} else if depth < maxNesting {
-			m.Type.Strip().names(depth+1, visit)
+		} else if *budget--; *budget >= 0 && m.Type.IsRecord() {
+			m.Type.Strip().names(budget, visit)
 		}
 	}
 }

@@ -12,44 +12,85 @@ func (t *Type) String() string { return t.Declare("") }
 // Declare spells the declaration of a name of the type: "char comm[16]",
 // "void (*func)(struct callback_head *)". Structs, unions and enums are named,
 // not spelled out; anonymous ones show as "struct {...}".
-func (t *Type) Declare(name string) string { return declare(t, name, 0) }
+func (t *Type) Declare(name string) string {
+	budget := maxSpelled
+	base, words, declarator := t.declarator(name, &budget)
+	return join(words+base.simpleName(), declarator)
+}
 
-// declare wraps the name, from the inside of the declarator to the outside.
-func declare(t *Type, name string, depth int) string {
-	for ; depth < maxDepth; depth++ {
+// maxSpelled bounds how many derived types one declaration spells; damaged
+// debug information can make a function that takes itself, twice.
+const maxSpelled = 256
+
+// declarator wraps the name in what derives the type from its base, from the
+// inside out: for "const char *name[4]" the base is char, the words before it
+// are "const " and the declarator is "*name[4]".
+func (t *Type) declarator(name string, budget *int) (base *Type, words, declarator string) {
+	for ; *budget > 0; *budget-- {
 		switch t.Kind {
 		case Pointer:
 			name, t = pointerTo(t, "*", name)
 		case Array:
-			count := ""
-			if t.Count >= 0 {
-				count = strconv.FormatInt(t.Count, 10)
-			}
-			name, t = name+"["+count+"]", t.Elem()
+			name, t = name+"["+count(t)+"]", t.Elem()
 		case Func:
-			name, t = name+"("+parameters(t, depth+1)+")", t.Elem()
+			name, t = name+"("+t.parameters(budget)+")", t.Elem()
 		case Const, Volatile, Restrict, Atomic:
-			word := qualifiers[t.Kind]
-			inner := t.StripQualifiers()
-			if inner.Kind != Pointer {
-				return word + " " + declare(t.Elem(), name, depth+1)
+			if inner := t.StripQualifiers(); inner.Kind == Pointer {
+				name, t = pointerTo(inner, "*"+t.qualifiers(), name)
+			} else {
+				words += t.Kind.qualifier() + " "
+				t = t.Elem()
 			}
-			word, inner = pointerQualifiers(t)
-			name, t = pointerTo(inner, word, name)
 		default:
-			return join(t.simpleName(), name)
+			return t, words, name
 		}
 	}
-	return join("...", name)
+	return endless, words, name
 }
 
-var qualifiers = map[Kind]string{Const: "const", Volatile: "volatile", Restrict: "restrict", Atomic: "_Atomic"}
+// endless stands for types that go round in circles.
+var endless = &Type{Kind: Void, Name: "..."}
+
+func count(array *Type) string {
+	if array.Count < 0 {
+		return ""
+	}
+	return strconv.FormatInt(array.Count, 10)
+}
+
+func (k Kind) qualifier() string {
+	switch k {
+	case Const:
+		return "const"
+	case Volatile:
+		return "volatile"
+	case Restrict:
+		return "restrict"
+	case Atomic:
+		return "_Atomic"
+	}
+	return ""
+}
+
+// qualifiers spells the qualifiers on the outside of a type: " const volatile".
+func (t *Type) qualifiers() string {
+	words := ""
+	for range maxDepth {
+		word := t.Kind.qualifier()
+		if word == "" {
+			break
+		}
+		words += " " + word
+		t = t.Elem()
+	}
+	return words
+}
 
 // pointerTo puts the star, with the qualifiers of the pointer itself, before a
 // name, in brackets where what is pointed to is a function or an array.
 func pointerTo(pointer *Type, star, name string) (string, *Type) {
 	target := pointer.Elem()
-	if len(star) > 1 && name != "" {
+	if len(star) > 1 && name != "" && name[0] != ')' {
 		star += " "
 	}
 	name = star + name
@@ -59,25 +100,8 @@ func pointerTo(pointer *Type, star, name string) (string, *Type) {
 	return name, target
 }
 
-// pointerQualifiers collects the qualifiers around a pointer: "* const".
-func pointerQualifiers(t *Type) (string, *Type) {
-	words := "*"
-	for range maxDepth {
-		word, ok := qualifiers[t.Kind]
-		if !ok {
-			break
-		}
-		words += " " + word
-		t = t.Elem()
-	}
-	return words, t
-}
-
 func join(left, right string) string {
-	switch {
-	case right == "":
-		return left
-	case right[0] == '[':
+	if right == "" || right[0] == '[' {
 		return left + right
 	}
 	return left + " " + right
@@ -85,35 +109,41 @@ func join(left, right string) string {
 
 // simpleName spells a type that is a word or two.
 func (t *Type) simpleName() string {
-	word := ""
-	switch t.Kind {
-	case Struct:
-		word = "struct"
-	case Union:
-		word = "union"
-	case Enum:
-		word = "enum"
-	default:
-		if t.Name == "" {
-			return "void"
-		}
+	word := t.Kind.keyword()
+	switch {
+	case word == "" && t.Name == "":
+		return "void"
+	case word == "":
 		return t.Name
-	}
-	if t.Name == "" {
+	case t.Name == "":
 		return word + " {...}"
 	}
 	return word + " " + t.Name
 }
 
-// parameters spells what stands between a function's brackets.
-func parameters(t *Type, depth int) string {
-	if depth >= maxDepth {
-		return "..."
+// keyword is struct, union or enum, empty for other kinds.
+func (k Kind) keyword() string {
+	switch k {
+	case Struct:
+		return "struct"
+	case Union:
+		return "union"
+	case Enum:
+		return "enum"
 	}
-	params := t.Body().Params
+	return ""
+}
+
+// parameters spells what stands between a function's brackets.
+func (t *Type) parameters(budget *int) string {
 	var words []string
-	for i := range params {
-		words = append(words, declare(params[i].Type, params[i].Name, depth+1))
+	for _, p := range t.Body().Params {
+		*budget--
+		if *budget <= 0 {
+			return "..."
+		}
+		base, before, declarator := p.Type.declarator(p.Name, budget)
+		words = append(words, join(before+base.simpleName(), declarator))
 	}
 	if t.Variadic {
 		words = append(words, "...")
