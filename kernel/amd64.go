@@ -17,67 +17,63 @@ const (
 	amd64PageOffset5Old = 0xff10000000000000 // 4.14 to 4.19
 )
 
-// openAMD64 finds the page tables and the direct mapping of an x86-64 kernel.
-func (k *Kernel) openAMD64() error {
-	vmci := k.image.Facts().VMCoreInfo
+// openAMD64 finds the page tables of an x86-64 kernel.
+func (m *Memory) openAMD64() error {
+	facts := m.image.Facts()
+	vmci := facts.VMCoreInfo
 	if vmci == nil {
 		return fmt.Errorf("%w, so the kernel's place in memory is not known; dumps that kdump writes have it, "+
 			"QEMU's have it when the guest runs with -device vmcoreinfo and its qemu_fw_cfg driver", ErrNoVMCoreInfo)
 	}
-	k.textFrom = amd64KernelMap
-	k.offset, _ = vmci.Hex("KERNELOFFSET")
-	var ok bool
-	if k.physBase, ok = vmci.Number("phys_base"); !ok && k.image.Facts().PhysBaseValid {
-		k.physBase = k.image.Facts().PhysBase
+	m.lowest = amd64KernelMap
+	m.offset, _ = vmci.Hex("KERNELOFFSET")
+	physBase, ok := vmci.Number("phys_base")
+	if !ok && facts.PhysBaseValid {
+		physBase = facts.PhysBase
 	}
-	rootVirt, ok := vmci.Symbol("swapper_pg_dir")
-	if !ok {
-		if rootVirt, ok = vmci.Symbol("init_top_pgt"); !ok {
-			rootVirt, ok = vmci.Symbol("init_level4_pgt")
+	virt := uint64(0)
+	// The top table had three names: since 4.13 init_top_pgt, before
+	// init_level4_pgt; makedumpfile asks for swapper_pg_dir.
+	for _, name := range []string{"swapper_pg_dir", "init_top_pgt", "init_level4_pgt"} {
+		if virt, ok = vmci.Symbol(name); ok {
+			break
 		}
 	}
 	if !ok {
 		return fmt.Errorf("%w with the address of the page tables (SYMBOL(swapper_pg_dir))", ErrNoVMCoreInfo)
 	}
-	levels5, _ := vmci.Number("pgtable_l5_enabled")
+	five, _ := vmci.Number("pgtable_l5_enabled")
 	encryption, _ := vmci.Number("sme_mask")
-	root := rootVirt - amd64KernelMap + uint64(k.physBase)
-	k.space = paging.NewAMD64(k.image, root, levels5 != 0, uint64(encryption))
-	return k.findDirectMap(root, levels5 != 0)
+	m.root, m.levels5 = virt-amd64KernelMap+uint64(physBase), five != 0
+	m.space = paging.NewAMD64(m.image, m.root, m.levels5, uint64(encryption))
+	return nil
 }
 
 // findDirectMap finds where physical memory is mapped as a whole. Kernels that
 // randomise it keep the place in page_offset_base; the others have a constant
-// that moved once. Either is believed only if the page tables agree.
-func (k *Kernel) findDirectMap(root uint64, fiveLevels bool) error {
+// that moved once. Either is believed only if the page tables agree. Without it
+// every address is translated by the page tables, which is right but slower.
+func (k *Kernel) findDirectMap() {
 	candidates := []uint64{amd64PageOffset4, amd64PageOffset4Old}
 	limit := uint64(1) << 46 // 64 TiB, the size of the window
-	if fiveLevels {
+	if k.levels5 {
 		candidates = []uint64{amd64PageOffset5, amd64PageOffset5Old}
 		limit = 1 << 52 // all physical addresses there can be
 	}
 	if addr, err := k.Symbol("page_offset_base"); err == nil {
-		base, err := k.Uint64(addr)
-		if err != nil {
-			return k.notTheKernel("page_offset_base", err)
+		if base, err := k.Uint64(addr); err == nil {
+			candidates = append([]uint64{base}, candidates...)
 		}
-		candidates = append([]uint64{base}, candidates...)
 	}
 	for _, base := range candidates {
-		phys, _, err := k.space.Translate(base + root)
-		if err == nil && phys == root {
-			k.pageOffset = base
+		phys, _, err := k.space.Translate(base + k.root)
+		if err == nil && phys == k.root {
 			k.direct = directMap{start: base, size: min(k.image.Facts().MaxPhys, limit)}
-			return nil
+			return
 		}
 	}
-	return k.notTheKernel("the direct mapping of physical memory", nil)
 }
 
-func (k *Kernel) notTheKernel(what string, err error) error {
-	s := fmt.Sprintf("%s is not where %s and the dump's VMCOREINFO put it", what, k.info.Describe())
-	if err != nil {
-		s += ": " + err.Error()
-	}
-	return fmt.Errorf("%w: %s", ErrMismatch, s)
-}
+// PageOffset is the virtual address where the direct mapping of physical
+// memory starts (page_offset_base, PAGE_OFFSET); false where it was not found.
+func (k *Kernel) PageOffset() (uint64, bool) { return k.direct.start, k.direct.size != 0 }

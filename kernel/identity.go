@@ -6,13 +6,14 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/kmortem/mortem/dump"
 	"github.com/kmortem/mortem/kernel/cstr"
 )
 
 // checkBuildID compares the build id in VMCOREINFO (since 5.9; absent in older
 // kernels) with that of the debug information.
-func (k *Kernel) checkBuildID(force bool) error {
-	text, ok := k.image.Facts().VMCoreInfo.Get("BUILD-ID")
+func (k *Kernel) checkBuildID(facts *dump.Facts, force bool) error {
+	text, ok := facts.VMCoreInfo.Get("BUILD-ID")
 	if !ok {
 		return nil
 	}

@@ -26,10 +26,17 @@ import (
 type Layout struct {
 	name string
 	size int
+	span int
 }
 
-// Size is the size of the kernel type in bytes.
+// Size is the size of the kernel type in bytes: the stride of an array of it.
 func (l *Layout) Size() int { return l.size }
+
+// Span is how many bytes from the start of an object hold all members that the
+// layout names. Read that much and not Size: it is less work, and some objects
+// are allocated shorter than their type, such as struct task_struct, which ends
+// in the largest FPU state that any processor has.
+func (l *Layout) Span() int { return l.span }
 
 // Name is the kernel type's C name.
 func (l *Layout) Name() string { return l.name }
@@ -72,6 +79,10 @@ type Bytes struct {
 	place
 	size uint32
 }
+
+// Offset is a member that is not read itself, only looked for: an embedded
+// structure, the head of a list.
+type Offset struct{ place }
 
 // Get reads the member from the bytes of an object.
 func (f U64) Get(object []byte) uint64 { return binary.LittleEndian.Uint64(object[f.off:]) }
@@ -125,16 +136,19 @@ func (k *Kernel) Resolve(l any) error {
 	if err != nil {
 		return err
 	}
-	v.FieldByName("Layout").Set(reflect.ValueOf(Layout{name: name, size: int(t.Size())}))
+	span := 0
 	for i := range v.NumField() {
 		tag := v.Type().Field(i).Tag.Get("kernel")
 		if tag == "" || v.Type().Field(i).Name == "Layout" {
 			continue
 		}
-		if err := resolveMember(v.Field(i), t, tag); err != nil {
+		end, err := resolveMember(v.Field(i), t, tag)
+		if err != nil {
 			return err
 		}
+		span = max(span, end)
 	}
+	v.FieldByName("Layout").Set(reflect.ValueOf(Layout{name: name, size: int(t.Size()), span: span}))
 	return nil
 }
 
@@ -149,10 +163,10 @@ func (k *Kernel) layoutType(name string) (*ctype.Type, error) {
 	return t, nil
 }
 
-func resolveMember(v reflect.Value, t *ctype.Type, tag string) error {
+// resolveMember looks up one member. It returns where the member ends.
+func resolveMember(v reflect.Value, t *ctype.Type, tag string) (end int, err error) {
 	paths, optional := strings.CutSuffix(tag, ",optional")
 	var f ctype.Field
-	var err error
 	path := ""
 	for _, path = range strings.Split(paths, "|") {
 		if f, err = t.Field(path); err == nil {
@@ -161,13 +175,13 @@ func resolveMember(v reflect.Value, t *ctype.Type, tag string) error {
 	}
 	if err != nil {
 		if optional {
-			return nil
+			return 0, nil
 		}
-		return fmt.Errorf("member %s: %w", paths, err)
+		return 0, fmt.Errorf("member %s: %w", paths, err)
 	}
 	size := f.Type.Size()
-	if f.Offset < 0 || size < 0 || f.Offset+size > t.Size() {
-		return fmt.Errorf("%s.%s: offset %d and size %d exceed the type's %d bytes", t.Name, path, f.Offset, size, t.Size())
+	if f.Offset < 0 || size < 0 || f.Offset > t.Size() || size > t.Size()-f.Offset {
+		return 0, fmt.Errorf("%s.%s: offset %d and size %d exceed the type's %d bytes", t.Name, path, f.Offset, size, t.Size())
 	}
 	p := place{off: uint32(f.Offset), name: path}
 	width := int64(0)
@@ -178,19 +192,21 @@ func resolveMember(v reflect.Value, t *ctype.Type, tag string) error {
 		m.place, width = p, 4
 	case *I32:
 		m.place, width = p, 4
+	case *Offset:
+		m.place = p
+		return 0, nil
 	case *Bytes:
 		*m = Bytes{place: p, size: uint32(size)}
 	case *Uint:
 		if size != 1 && size != 2 && size != 4 && size != 8 {
-			return fmt.Errorf("%s.%s: %d bytes are no number", t.Name, path, size)
+			return 0, fmt.Errorf("%s.%s: %d bytes are no number", t.Name, path, size)
 		}
 		*m = Uint{place: p, bytes: uint8(size), shift: f.BitOffset, width: f.BitSize}
-		return nil
 	default:
 		panic("kernel.Resolve: a member of type " + v.Type().String())
 	}
 	if width != 0 && (size != width || f.BitSize != 0) {
-		return fmt.Errorf("%s.%s: has %d bytes where %d are expected", t.Name, path, size, width)
+		return 0, fmt.Errorf("%s.%s: has %d bytes where %d are expected", t.Name, path, size, width)
 	}
-	return nil
+	return int(f.Offset + size), nil
 }

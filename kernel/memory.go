@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 
+	"github.com/kmortem/mortem/dump"
 	"github.com/kmortem/mortem/kernel/paging"
 )
 
@@ -25,23 +26,75 @@ func (e *ReadError) Error() string {
 
 func (e *ReadError) Unwrap() error { return e.Err }
 
+// Memory is the kernel's virtual memory in a dump. It needs no debug
+// information. It is safe for use by many goroutines.
+type Memory struct {
+	image    dump.Image
+	space    paging.Space
+	pageMask uint64
+	direct   directMap
+	offset   uint64 // runtime address minus link address of the kernel image
+	lowest   uint64 // lowest link address that the offset applies to
+	root     uint64 // physical address of the top page table
+	levels5  bool
+}
+
+// directMap is the linear mapping of all physical memory, [start, start+size)
+// in virtual addresses. Addresses in it need no page tables.
+type directMap struct {
+	start uint64
+	size  uint64
+}
+
+// OpenMemory finds the kernel's page tables in an image by what its VMCOREINFO
+// says.
+func OpenMemory(image dump.Image) (*Memory, error) {
+	facts := image.Facts()
+	m := &Memory{image: image, pageMask: facts.PageSize - 1}
+	switch facts.Arch {
+	case dump.ArchX86_64:
+		return m, m.openAMD64()
+	}
+	return nil, fmt.Errorf("%w: the dump is of a %q machine, and only %s kernels can be analyzed",
+		ErrArch, facts.Arch, dump.ArchX86_64)
+}
+
+// Image is the dump that the memory is read from.
+func (m *Memory) Image() dump.Image { return m.image }
+
+// Offset is the distance that address space randomisation moved the kernel
+// image by: runtime address minus link address.
+func (m *Memory) Offset() uint64 { return m.offset }
+
+// PageSize is the size of a page in bytes.
+func (m *Memory) PageSize() uint64 { return m.pageMask + 1 }
+
+// Runtime turns a link address into a runtime address. Per-CPU offsets and
+// other absolute symbols lie below the kernel image and are not moved.
+func (m *Memory) Runtime(link uint64) uint64 {
+	if link < m.lowest {
+		return link
+	}
+	return link + m.offset
+}
+
 // Translate returns the physical address of a kernel virtual one and how many
 // bytes from there on are contiguous in both.
-func (k *Kernel) Translate(virt uint64) (phys, left uint64, err error) {
-	if off := virt - k.direct.start; off < k.direct.size {
-		return off, k.direct.size - off, nil
+func (m *Memory) Translate(virt uint64) (phys, left uint64, err error) {
+	if off := virt - m.direct.start; off < m.direct.size {
+		return off, m.direct.size - off, nil
 	}
-	return k.space.Translate(virt)
+	return m.space.Translate(virt)
 }
 
 // Read fills buf with the memory at a kernel virtual address. It returns the
 // number of bytes before the first one that cannot be had, and a *ReadError
 // for that one.
-func (k *Kernel) Read(buf []byte, virt uint64) (int, error) {
+func (m *Memory) Read(buf []byte, virt uint64) (int, error) {
 	done := 0
 	for done < len(buf) {
 		at := virt + uint64(done)
-		phys, left, err := k.Translate(at)
+		phys, left, err := m.Translate(at)
 		if err != nil {
 			return done, &ReadError{Addr: at, Err: err}
 		}
@@ -49,7 +102,7 @@ func (k *Kernel) Read(buf []byte, virt uint64) (int, error) {
 		if uint64(len(part)) > left {
 			part = part[:left]
 		}
-		n, err := k.image.ReadPhys(part, phys)
+		n, err := m.image.ReadPhys(part, phys)
 		done += n
 		if err != nil {
 			return done, &ReadError{Addr: virt + uint64(done), Err: err}
@@ -62,38 +115,38 @@ func (k *Kernel) Read(buf []byte, virt uint64) (int, error) {
 // where they lie in one page, and otherwise buf, filled. It is the way to read
 // whole objects in a loop, for it neither allocates nor copies as a rule. The
 // bytes must not be written to.
-func (k *Kernel) Peek(virt uint64, buf []byte) ([]byte, error) {
+func (m *Memory) Peek(virt uint64, buf []byte) ([]byte, error) {
 	n := uint64(len(buf))
-	phys, left, err := k.Translate(virt)
+	phys, left, err := m.Translate(virt)
 	if err != nil {
 		return nil, &ReadError{Addr: virt, Err: err}
 	}
-	if n <= left && phys&k.pageMask+n <= k.pageMask+1 {
-		b, err := k.image.ViewPhys(phys, len(buf))
+	if n <= left && phys&m.pageMask+n <= m.pageMask+1 {
+		b, err := m.image.ViewPhys(phys, len(buf))
 		if err != nil {
 			return nil, &ReadError{Addr: virt, Err: err}
 		}
 		return b, nil
 	}
-	if _, err := k.Read(buf, virt); err != nil {
+	if _, err := m.Read(buf, virt); err != nil {
 		return nil, err
 	}
 	return buf, nil
 }
 
 // Uint64 reads a 64-bit little-endian number at a kernel virtual address.
-func (k *Kernel) Uint64(virt uint64) (uint64, error) {
+func (m *Memory) Uint64(virt uint64) (uint64, error) {
 	var buf [8]byte
-	if _, err := k.Read(buf[:], virt); err != nil {
+	if _, err := m.Read(buf[:], virt); err != nil {
 		return 0, err
 	}
 	return binary.LittleEndian.Uint64(buf[:]), nil
 }
 
 // Uint32 reads a 32-bit little-endian number at a kernel virtual address.
-func (k *Kernel) Uint32(virt uint64) (uint32, error) {
+func (m *Memory) Uint32(virt uint64) (uint32, error) {
 	var buf [4]byte
-	if _, err := k.Read(buf[:], virt); err != nil {
+	if _, err := m.Read(buf[:], virt); err != nil {
 		return 0, err
 	}
 	return binary.LittleEndian.Uint32(buf[:]), nil
@@ -102,15 +155,15 @@ func (k *Kernel) Uint32(virt uint64) (uint32, error) {
 // CString reads a NUL-terminated string of at most limit bytes at a kernel
 // virtual address, without the NUL. A string that is cut short by memory that
 // cannot be read comes with the error.
-func (k *Kernel) CString(virt uint64, limit int) ([]byte, error) {
+func (m *Memory) CString(virt uint64, limit int) ([]byte, error) {
 	var out []byte
 	for len(out) < limit {
 		at := virt + uint64(len(out))
 		// Up to the end of the page, so that a string before an unreadable
 		// page is not lost.
-		n := min(int(k.pageMask+1-at&k.pageMask), limit-len(out), 256)
+		n := min(int(m.pageMask+1-at&m.pageMask), limit-len(out), 256)
 		chunk := make([]byte, n)
-		got, err := k.Read(chunk, at)
+		got, err := m.Read(chunk, at)
 		if i := bytes.IndexByte(chunk[:got], 0); i >= 0 {
 			return append(out, chunk[:i]...), nil
 		}

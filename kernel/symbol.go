@@ -13,7 +13,7 @@ func (k *Kernel) Symbol(name string) (uint64, error) {
 	if !ok {
 		return 0, fmt.Errorf("symbol %s: %w", name, ErrNotFound)
 	}
-	return k.runtime(sym.Addr), nil
+	return k.Runtime(sym.Addr), nil
 }
 
 // HasSymbol tells whether the kernel image has a symbol of that name.
@@ -25,10 +25,10 @@ func (k *Kernel) HasSymbol(name string) bool {
 // SymbolAt returns the symbol that a runtime virtual address lies in, with its
 // runtime address, and how far into it the address is.
 func (k *Kernel) SymbolAt(virt uint64) (sym debuginfo.Symbol, offset uint64, ok bool) {
-	if virt-k.offset < k.textFrom {
+	if virt-k.offset < k.lowest {
 		return debuginfo.Symbol{}, 0, false
 	}
-	if sym, ok = k.info.Symbols().Containing(virt - k.offset); !ok || sym.Addr < k.textFrom {
+	if sym, ok = k.info.Symbols().Containing(virt - k.offset); !ok || sym.Addr < k.lowest {
 		return debuginfo.Symbol{}, 0, false
 	}
 	sym.Addr += k.offset
@@ -48,13 +48,4 @@ func (k *Kernel) SymbolName(virt uint64) string {
 		return fmt.Sprintf("%s+%#x", sym.Name, off)
 	}
 	return fmt.Sprintf("%s+%#x/%#x", sym.Name, off, sym.Size)
-}
-
-// runtime turns a link address into a runtime address. Per-CPU offsets and
-// other absolute symbols lie below the kernel image and are not moved.
-func (k *Kernel) runtime(link uint64) uint64 {
-	if link < k.textFrom {
-		return link
-	}
-	return link + k.offset
 }

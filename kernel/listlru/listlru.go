@@ -33,9 +33,9 @@ type Reader struct {
 
 type lruLayout struct {
 	kernel.Layout `kernel:"struct list_lru"`
-	Node          kernel.U64   `kernel:"node"`
-	MemcgAware    kernel.Uint  `kernel:"memcg_aware,optional"`
-	XA            kernel.Bytes `kernel:"xa,optional"`
+	Node          kernel.U64    `kernel:"node"`
+	MemcgAware    kernel.Uint   `kernel:"memcg_aware,optional"`
+	XA            kernel.Offset `kernel:"xa,optional"`
 }
 
 type nodeLayout struct {
@@ -54,14 +54,14 @@ type oneLayout struct {
 
 type memcgLayout struct {
 	kernel.Layout `kernel:"struct list_lru_memcg"`
-	Lists         kernel.Bytes `kernel:"node"`
+	Lists         kernel.Offset `kernel:"node"`
 }
 
 // perNodeLayout is what memcg_lrus points to: struct list_lru_memcg until
 // 5.16, whose array lru has one pointer a cgroup.
 type perNodeLayout struct {
 	kernel.Layout `kernel:"struct list_lru_memcg"`
-	Lists         kernel.Bytes `kernel:"lru"`
+	Lists         kernel.Offset `kernel:"lru"`
 }
 
 // maxNodes is the highest CONFIG_NODES_SHIFT's number of NUMA nodes.
@@ -144,7 +144,7 @@ func (r *Reader) readNode(lru uint64, n int) ([]byte, error) {
 		return nil, fmt.Errorf("struct list_lru at %#x: %w", lru, err)
 	}
 	at := array + uint64(n*r.node.Size())
-	b, err := r.k.Peek(at, make([]byte, r.node.Size()))
+	b, err := r.k.Peek(at, make([]byte, r.node.Span()))
 	if err != nil {
 		return nil, fmt.Errorf("struct list_lru_node %d of the list_lru at %#x: %w", n, lru, err)
 	}
@@ -186,7 +186,7 @@ func (r *Reader) Lists(lru uint64) iter.Seq2[List, error] {
 // byXarray yields the cgroups' lists of kernels since 5.17.
 func (r *Reader) byXarray(lru uint64, yield func(List, error) bool) {
 	if r.lru.MemcgAware.Has() {
-		aware, err := r.k.Peek(lru, make([]byte, r.lru.Size()))
+		aware, err := r.k.Peek(lru, make([]byte, r.lru.Span()))
 		if err != nil || r.lru.MemcgAware.Get(aware) == 0 {
 			return // a read error was yielded already, with the nodes
 		}
@@ -236,7 +236,7 @@ func (r *Reader) byNode(n int, array uint64, yield func(List, error) bool) bool 
 }
 
 func (r *Reader) yieldOne(node, memcg int, one uint64, yield func(List, error) bool) bool {
-	b, err := r.k.Peek(one, make([]byte, r.one.Size()))
+	b, err := r.k.Peek(one, make([]byte, r.one.Span()))
 	if err != nil {
 		return yield(List{}, fmt.Errorf("struct list_lru_one at %#x: %w", one, err))
 	}

@@ -21,10 +21,10 @@ type Reader struct {
 // a refcount_t until 5.10, part of ns since 5.11, and renamed in 6.18.
 type netLayout struct {
 	kernel.Layout `kernel:"struct net"`
-	List          kernel.U64   `kernel:"list.next"`
-	Sysctls       kernel.Bytes `kernel:"sysctls"`
-	Count         kernel.I32   `kernel:"ns.__ns_ref.refs.counter|ns.count.refs.counter|count.refs.counter|count.counter"`
-	Inum          kernel.U32   `kernel:"ns.inum|proc_inum,optional"`
+	List          kernel.U64    `kernel:"list.next"`
+	Sysctls       kernel.Offset `kernel:"sysctls"`
+	Count         kernel.I32    `kernel:"ns.__ns_ref.refs.counter|ns.count.refs.counter|count.refs.counter|count.counter"`
+	Inum          kernel.U32    `kernel:"ns.inum|proc_inum,optional"`
 }
 
 // Net is one network namespace.
@@ -59,7 +59,7 @@ func (r *Reader) InitSet() uint64 { return r.init + r.net.Sysctls.Offset() }
 
 // Read reads the struct net at a kernel virtual address.
 func (r *Reader) Read(addr uint64) (*Net, error) {
-	b, err := r.k.Peek(addr, make([]byte, r.net.Size()))
+	b, err := r.k.Peek(addr, make([]byte, r.net.Span()))
 	if err != nil {
 		return nil, fmt.Errorf("struct net at %#x: %w", addr, err)
 	}

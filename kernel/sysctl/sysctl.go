@@ -22,8 +22,8 @@ type Reader struct {
 
 type procInodeLayout struct {
 	kernel.Layout `kernel:"struct proc_inode"`
-	Sysctl        kernel.U64   `kernel:"sysctl"`
-	Inode         kernel.Bytes `kernel:"vfs_inode"`
+	Sysctl        kernel.U64    `kernel:"sysctl"`
+	Inode         kernel.Offset `kernel:"vfs_inode"`
 }
 
 type headerLayout struct {
@@ -72,7 +72,7 @@ type Header struct {
 // has no table, as the one of /proc/sys itself may.
 func (r *Reader) Header(inode uint64) (*Header, error) {
 	at := inode - r.inode.Inode.Offset()
-	b, err := r.k.Peek(at, make([]byte, r.inode.Size()))
+	b, err := r.k.Peek(at, make([]byte, r.inode.Span()))
 	if err != nil {
 		return nil, fmt.Errorf("struct proc_inode at %#x: %w", at, err)
 	}
@@ -80,7 +80,7 @@ func (r *Reader) Header(inode uint64) (*Header, error) {
 	if addr == 0 {
 		return nil, nil
 	}
-	if b, err = r.k.Peek(addr, make([]byte, r.header.Size())); err != nil {
+	if b, err = r.k.Peek(addr, make([]byte, r.header.Span())); err != nil {
 		return nil, fmt.Errorf("struct ctl_table_header at %#x: %w", addr, err)
 	}
 	h := &Header{

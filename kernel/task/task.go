@@ -94,7 +94,7 @@ func (r *Reader) All() iter.Seq2[*Task, error] {
 			yield(nil, err)
 			return
 		}
-		buf := make([]byte, r.task.Size())
+		buf := make([]byte, r.task.Span())
 		for node, err := range list.Circular(r.k, first+r.task.Tasks.Offset(), maxTasks) {
 			if err != nil {
 				yield(nil, fmt.Errorf("task list: %w", err))

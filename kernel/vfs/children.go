@@ -18,7 +18,7 @@ func (fs *FS) Children(d *Dentry) iter.Seq2[*Dentry, error] {
 	}
 	return func(yield func(*Dentry, error) bool) {
 		var child Dentry
-		buf := make([]byte, l.Size())
+		buf := make([]byte, l.Span())
 		for node, err := range walk(fs.k, head, fs.maxObjects(l.Size())) {
 			if err != nil {
 				yield(nil, err)

@@ -101,7 +101,7 @@ func (l *dentryLayout) decode(d *Dentry, addr uint64, b []byte) {
 
 // Dentry reads the dentry at a kernel virtual address.
 func (fs *FS) Dentry(addr uint64) (*Dentry, error) {
-	b, err := fs.k.Peek(addr, make([]byte, fs.dentry.Size()))
+	b, err := fs.k.Peek(addr, make([]byte, fs.dentry.Span()))
 	if err != nil {
 		return nil, fmt.Errorf("struct dentry at %#x: %w", addr, err)
 	}
@@ -164,7 +164,7 @@ const maxDepth = 1 << 16
 func (fs *FS) ancestry(d *Dentry) ([]string, error) {
 	var parts []string
 	cur := *d
-	buf := make([]byte, fs.dentry.Size())
+	buf := make([]byte, fs.dentry.Span())
 	for depth := 0; cur.Parent != cur.Addr; depth++ {
 		if depth == maxDepth {
 			return parts, fmt.Errorf("struct dentry at %#x has more than %d ancestors", d.Addr, maxDepth)

@@ -222,8 +222,8 @@ type chainWalker struct {
 }
 
 func (t *HashTable) walker() *chainWalker {
-	size := t.fs.dentry.Size()
-	w := &chainWalker{t: t, buf: make([]byte, size), limit: t.fs.maxObjects(size)}
+	l := &t.fs.dentry
+	w := &chainWalker{t: t, buf: make([]byte, l.Span()), limit: t.fs.maxObjects(l.Size())}
 	w.entry.Dentry = &w.d
 	return w
 }

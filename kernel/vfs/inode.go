@@ -33,7 +33,7 @@ type Inode struct {
 // Inode reads the inode at a kernel virtual address.
 func (fs *FS) Inode(addr uint64) (*Inode, error) {
 	l := &fs.inode
-	b, err := fs.k.Peek(addr, make([]byte, l.Size()))
+	b, err := fs.k.Peek(addr, make([]byte, l.Span()))
 	if err != nil {
 		return nil, fmt.Errorf("struct inode at %#x: %w", addr, err)
 	}

@@ -15,19 +15,19 @@ import (
 // since 3.12; s_mounts exists since 3.3.
 type superLayout struct {
 	kernel.Layout `kernel:"struct super_block"`
-	List          kernel.U64   `kernel:"s_list.next"`
-	ID            kernel.Bytes `kernel:"s_id"`
-	Type          kernel.U64   `kernel:"s_type"`
-	Root          kernel.U64   `kernel:"s_root"`
-	Dev           kernel.U32   `kernel:"s_dev"`
-	Count         kernel.I32   `kernel:"s_count"`
-	Active        kernel.I32   `kernel:"s_active.counter"`
-	Flags         kernel.Uint  `kernel:"s_flags"`
-	Inodes        kernel.U64   `kernel:"s_inodes.next"`
-	DentryLRU     kernel.Bytes `kernel:"s_dentry_lru"`
-	NrUnused      kernel.Uint  `kernel:"s_nr_dentry_unused,optional"`
-	Mounts        kernel.U64   `kernel:"s_mounts.next,optional"`
-	Frozen        kernel.Uint  `kernel:"s_writers.frozen|s_frozen,optional"`
+	List          kernel.U64    `kernel:"s_list.next"`
+	ID            kernel.Bytes  `kernel:"s_id"`
+	Type          kernel.U64    `kernel:"s_type"`
+	Root          kernel.U64    `kernel:"s_root"`
+	Dev           kernel.U32    `kernel:"s_dev"`
+	Count         kernel.I32    `kernel:"s_count"`
+	Active        kernel.I32    `kernel:"s_active.counter"`
+	Flags         kernel.Uint   `kernel:"s_flags"`
+	Inodes        kernel.U64    `kernel:"s_inodes.next"`
+	DentryLRU     kernel.Offset `kernel:"s_dentry_lru"`
+	NrUnused      kernel.Uint   `kernel:"s_nr_dentry_unused,optional"`
+	Mounts        kernel.U64    `kernel:"s_mounts.next,optional"`
+	Frozen        kernel.Uint   `kernel:"s_writers.frozen|s_frozen,optional"`
 }
 
 // fsTypeLayout is struct file_system_type.
@@ -85,7 +85,7 @@ func (fs *FS) SuperBlocks() iter.Seq2[*SuperBlock, error] {
 // SuperBlock reads the super_block at a kernel virtual address.
 func (fs *FS) SuperBlock(addr uint64) (*SuperBlock, error) {
 	l := &fs.super
-	b, err := fs.k.Peek(addr, make([]byte, l.Size()))
+	b, err := fs.k.Peek(addr, make([]byte, l.Span()))
 	if err != nil {
 		return nil, fmt.Errorf("struct super_block at %#x: %w", addr, err)
 	}

@@ -75,7 +75,7 @@ func (r *Reader) entry(entry, index uint64, above uint64, yield func(Entry, erro
 		return true
 	}
 	at := entry - 2
-	b, err := r.k.Peek(at, make([]byte, r.node.Size()))
+	b, err := r.k.Peek(at, make([]byte, r.node.Span()))
 	if err != nil {
 		return yield(Entry{}, fmt.Errorf("struct xa_node at %#x: %w", at, err))
 	}
