@@ -65,10 +65,28 @@ func (p *printer) declaration(depth int, before string, t *Type, name string, at
 	base, words, declarator := t.declarator(name, &budget)
 	words = before + words
 	if p.spelledOut(base, depth) {
+		if t.throughPointer() {
+			at = 0
+		}
 		p.block(depth, words, base, declarator, at, comment)
 		return
 	}
 	p.line(depth, join(words+base.simpleName(), declarator)+";", comment)
+}
+
+// throughPointer tells whether the base of a type lies elsewhere in memory.
+func (t *Type) throughPointer() bool {
+	for range maxDepth {
+		switch t.Kind {
+		case Pointer, Func:
+			return true
+		case Array, Const, Volatile, Restrict, Atomic:
+			t = t.Elem()
+		default:
+			return false
+		}
+	}
+	return false
 }
 
 func (p *printer) spelledOut(base *Type, depth int) bool {
