@@ -98,8 +98,13 @@ func Describe(fs *vfs.FS, d *vfs.Dentry, opt Options) (*Report, error) {
 	return r, nil
 }
 
-// ErrNoDentry: what is at the address cannot be a dentry.
-var ErrNoDentry = errors.New("no dentry there")
+// The kinds of errors for targets that lead to no dentry.
+var (
+	// ErrNoDentry: what is at the address cannot be a dentry.
+	ErrNoDentry = errors.New("no dentry there")
+	// ErrTarget: the target is nothing that could lead to a dentry.
+	ErrTarget = errors.New("is neither an absolute path nor a hexadecimal address")
+)
 
 // plausible tells whether the bytes at an address can be a dentry: its
 // super_block and its parent must be ones that can be read, and the parent must

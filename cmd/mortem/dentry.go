@@ -1,14 +1,13 @@
 package main
 
 import (
+	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/kmortem/mortem/analysis/dentry"
-	"github.com/kmortem/mortem/kernel/vfs"
 )
 
 func (a *app) dentryCommand() *cobra.Command {
@@ -18,9 +17,9 @@ func (a *app) dentryCommand() *cobra.Command {
 		Short: "Decode one dentry, by its address or its path",
 		Long: "dentry decodes one struct dentry: path, name and hash, flags, references, inode,\n" +
 			"super_block, its bucket and its place in the chain, the LRU, its parent and how many\n" +
-			"children it has. A path is looked up among the dentries in the dump, from the root of\n" +
-			"the first mount namespace, across mounts; symbolic links are not followed. Special\n" +
-			"characters may be given in the escaped form in which mortem shows them.",
+			"children it has. A path is looked up among the dentries in the dump, as a process of the\n" +
+			"first mount namespace and of init_net sees it, across mounts; symbolic links are not\n" +
+			"followed. Special characters may be given in the escaped form in which mortem shows them.",
 		Example: "  mortem dentry --vmlinux vmlinux vmcore /proc/sys/net/ipv6\n" +
 			"  mortem dentry --vmlinux vmlinux --children vmcore 0xffff888004c3e6c0",
 		Args: atLeast(2, "the dump, or the address or path of the dentry,"),
@@ -31,9 +30,11 @@ func (a *app) dentryCommand() *cobra.Command {
 				return err
 			}
 			defer s.close()
-			d, err := findDentry(s.fs, target)
-			if err != nil {
-				return err
+			d, err := dentry.Find(s.fs, target)
+			if errors.Is(err, dentry.ErrTarget) {
+				return usage("%w", err)
+			} else if err != nil {
+				return &exitError{exitUnusable, err}
 			}
 			opt := dentry.Options{}
 			if children {
@@ -49,26 +50,6 @@ func (a *app) dentryCommand() *cobra.Command {
 	c.Flags().BoolVar(&children, "children", false, "list the children")
 	a.kernelFlags(c.Flags())
 	return c
-}
-
-// findDentry takes an absolute path, or an address with or without 0x.
-func findDentry(fs *vfs.FS, target string) (*vfs.Dentry, error) {
-	if strings.HasPrefix(target, "/") {
-		d, err := fs.Lookup(target)
-		if err != nil {
-			return nil, &exitError{exitUnusable, err}
-		}
-		return d, nil
-	}
-	addr, err := strconv.ParseUint(strings.TrimPrefix(target, "0x"), 16, 64)
-	if err != nil {
-		return nil, usage("%q is neither an absolute path nor a hexadecimal address", target)
-	}
-	d, err := fs.Dentry(addr)
-	if err != nil {
-		return nil, &exitError{exitUnusable, err}
-	}
-	return d, nil
 }
 
 func printDentry(w *printer, r *dentry.Report) {

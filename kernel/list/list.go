@@ -61,6 +61,13 @@ func unreadable(p uint64) string {
 	return "it cannot be read"
 }
 
+func tooLong(i, limit int) string {
+	if i >= limit {
+		return "it has more entries than there can be"
+	}
+	return "it was passed before: the list goes in a circle"
+}
+
 // Circular yields the addresses of the struct list_head entries behind head,
 // without head itself, in the order of next. At most limit entries are walked.
 func Circular(m Memory, head uint64, limit int) iter.Seq2[uint64, error] {
@@ -72,10 +79,10 @@ func Circular(m Memory, head uint64, limit int) iter.Seq2[uint64, error] {
 			return
 		}
 		var slack Slack
-		prev, at := head, binary.LittleEndian.Uint64(b)
+		before, prev, at := uint64(0), head, binary.LittleEndian.Uint64(b)
 		for i := 0; at != head; i++ {
-			if i >= limit {
-				yield(0, &BreakError{Head: head, At: at, Index: i, Reason: "it has more entries than there can be"})
+			if i >= limit || slack.Again(at) {
+				yield(0, &BreakError{Head: head, At: at, Index: i, Reason: tooLong(i, limit)})
 				return
 			}
 			b, err := m.Peek(at, buf[:])
@@ -84,7 +91,7 @@ func Circular(m Memory, head uint64, limit int) iter.Seq2[uint64, error] {
 				return
 			}
 			next, back := binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[8:])
-			if back != prev && !slack.Allow(m, at, back) {
+			if back != prev && !slack.Allow(m, Place{head, 0, i}, at, back, before) {
 				yield(0, &BreakError{Head: head, At: at, Index: i,
 					Reason: fmt.Sprintf("its prev is %#x instead of %#x", back, prev)})
 				return
@@ -92,7 +99,7 @@ func Circular(m Memory, head uint64, limit int) iter.Seq2[uint64, error] {
 			if !yield(at, nil) {
 				return
 			}
-			prev, at = at, next
+			before, prev, at = prev, at, next
 		}
 	}
 }
@@ -119,8 +126,8 @@ func hlist(m Memory, head uint64, limit int, lock uint64) iter.Seq2[uint64, erro
 		var slack Slack
 		slot, at := head, binary.LittleEndian.Uint64(b)&^lock
 		for i := 0; at != 0; i++ {
-			if i >= limit {
-				yield(0, &BreakError{Head: head, At: at, Index: i, Reason: "it has more entries than there can be"})
+			if i >= limit || slack.Again(at) || at == head {
+				yield(0, &BreakError{Head: head, At: at, Index: i, Reason: tooLong(i, limit)})
 				return
 			}
 			b, err := m.Peek(at, buf[:])
@@ -129,7 +136,7 @@ func hlist(m Memory, head uint64, limit int, lock uint64) iter.Seq2[uint64, erro
 				return
 			}
 			next, back := binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[8:])
-			if back != slot && !slack.Allow(m, at, back) {
+			if back != slot && !slack.Allow(m, Place{head, lock, i}, at, back, 0) {
 				yield(0, &BreakError{Head: head, At: at, Index: i,
 					Reason: fmt.Sprintf("its pprev is %#x instead of %#x", back, slot)})
 				return
@@ -146,17 +153,59 @@ func hlist(m Memory, head uint64, limit int, lock uint64) iter.Seq2[uint64, erro
 // one. Changes to one list are serialised by a lock, so that one walk meets at
 // most one; a second disagreement is a break. The zero value is ready for one
 // walk.
-type Slack struct{ used bool }
+type Slack struct{ node uint64 }
+
+// Place is how far a walk has come: so many nodes behind a head, whose bits of
+// lock are no part of the pointer.
+type Place struct {
+	Head  uint64
+	Lock  uint64
+	Index int
+}
+
+// Again tells whether the node at was let pass before: the list entered a
+// circle there.
+func (s *Slack) Again(at uint64) bool { return s.node != 0 && s.node == at }
 
 // Allow tells whether the node at, whose pointer back is not the one that the
-// walk came by, may nevertheless be sound: the pointer at back leads to the node,
-// as it does while a neighbour is being linked in or out.
-func (s *Slack) Allow(m Memory, at, back uint64) bool {
-	if s.used {
+// walk came by, may nevertheless be sound. While a node is being linked in or out
+// of an hlist, or linked into a list, the pointer at back leads to the node all
+// the same. While the one before it is being unlinked from a list, back is
+// already the one before that; before is 0 for an hlist. A node that the walk has
+// passed is never sound: the list goes in a circle.
+func (s *Slack) Allow(m Memory, p Place, at, back, before uint64) bool {
+	if s.node != 0 {
 		return false
 	}
-	s.used = true
+	s.node = at
+	if before == 0 || back != before {
+		to, err := follow(m, back)
+		if err != nil || to&^1 != at {
+			return false
+		}
+	}
+	return !p.passed(m, at)
+}
+
+// passed walks the list from its head once more to see whether it comes by a
+// node. That happens at most once a walk.
+func (p Place) passed(m Memory, node uint64) bool {
+	at, err := follow(m, p.Head)
+	at &^= p.Lock
+	for i := 0; i < p.Index && err == nil; i++ {
+		if at == node {
+			return true
+		}
+		at, err = follow(m, at)
+	}
+	return err != nil
+}
+
+func follow(m Memory, addr uint64) (uint64, error) {
 	var buf [8]byte
-	b, err := m.Peek(back, buf[:])
-	return err == nil && binary.LittleEndian.Uint64(b)&^1 == at
+	b, err := m.Peek(addr, buf[:])
+	if err != nil {
+		return 0, err
+	}
+	return binary.LittleEndian.Uint64(b), nil
 }

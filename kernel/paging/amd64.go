@@ -14,12 +14,18 @@ const (
 	amd64TableSize = 4096
 )
 
-// amd64Levels are the tables from the top to the bottom, with the lowest bit
-// of the virtual address that each one translates.
-var amd64Levels = [...]struct {
+// level is one level of page tables.
+type level struct {
 	name  string
-	shift uint
-}{{"pgd", 48}, {"p4d", 39}, {"pud", 30}, {"pmd", 21}, {"pte", 12}}
+	shift uint // the lowest bit of the virtual address that it translates
+}
+
+// The levels from the top to the bottom, by the kernel's names. With four
+// levels there is no p4d, and the table that is the p4d of five is the pgd.
+var (
+	fiveLevels = []level{{"pgd", 48}, {"p4d", 39}, {"pud", 30}, {"pmd", 21}, {"pte", 12}}
+	fourLevels = []level{{"pgd", 39}, {"pud", 30}, {"pmd", 21}, {"pte", 12}}
+)
 
 // maxPinned bounds the memory spent on page tables to 128 MiB. Tables beyond
 // that are read through the page cache like all other memory.
@@ -29,21 +35,22 @@ const maxPinned = 128 << 20 / amd64TableSize
 // tables. It keeps the tables it has seen, so that they do not compete with
 // data for the page cache. It is safe for use by many goroutines.
 type AMD64 struct {
-	mem   Memory
-	root  uint64
-	first int    // index into amd64Levels of the top table
-	mask  uint64 // physical address bits of an entry
+	mem    Memory
+	root   uint64
+	levels []level
+	mask   uint64 // physical address bits of an entry
 
 	mu     sync.RWMutex
 	tables map[uint64][]byte
 }
 
-// NewAMD64 makes the address space whose top table is at physical address root.
+// NewAMD64 makes the address space whose top table is at physical address
+// root, with five levels of tables or with four.
 // encryption is the memory encryption mask of AMD SME (sme_me_mask), 0 without.
-func NewAMD64(mem Memory, root uint64, fiveLevels bool, encryption uint64) *AMD64 {
-	s := &AMD64{mem: mem, root: root, first: 1, mask: amd64PhysMask &^ encryption, tables: make(map[uint64][]byte)}
-	if fiveLevels {
-		s.first = 0
+func NewAMD64(mem Memory, root uint64, five bool, encryption uint64) *AMD64 {
+	s := &AMD64{mem: mem, root: root, levels: fourLevels, mask: amd64PhysMask &^ encryption, tables: make(map[uint64][]byte)}
+	if five {
+		s.levels = fiveLevels
 	}
 	return s
 }
@@ -51,11 +58,10 @@ func NewAMD64(mem Memory, root uint64, fiveLevels bool, encryption uint64) *AMD6
 // Translate implements Space.
 func (s *AMD64) Translate(virt uint64) (phys, left uint64, err error) {
 	if !s.canonical(virt) {
-		return 0, 0, &Error{Virt: virt, Kind: ErrNotMapped, Level: amd64Levels[s.first].name, Entry: s.root}
+		return 0, 0, &Error{Virt: virt, Kind: ErrNotMapped, Level: s.levels[0].name, Entry: s.root}
 	}
 	table := s.root
-	for i := s.first; ; i++ {
-		level := amd64Levels[i]
+	for _, level := range s.levels {
 		index := virt >> level.shift & 511
 		at := table + index*8
 		entry, err := s.entry(table, index)
@@ -73,10 +79,11 @@ func (s *AMD64) Translate(virt uint64) (phys, left uint64, err error) {
 		}
 		table = page
 	}
+	panic("paging: the last level translates")
 }
 
 func (s *AMD64) canonical(virt uint64) bool {
-	top := amd64Levels[s.first].shift + 8 // the sign bit of an address
+	top := s.levels[0].shift + 8 // the sign bit of an address
 	high := int64(virt) >> top
 	return high == 0 || high == -1
 }

@@ -264,9 +264,11 @@ func (w *chainWalker) chain(bucket, node uint64, yield func(*Entry, error) bool)
 			reason = "the dentry cannot be read"
 		case i >= w.limit:
 			reason = "the chain has more entries than memory can hold"
+		case slack.Again(node) || node == head:
+			reason = "it was passed before: the chain goes in a circle"
 		default:
 			l.decode(&w.d, addr, b)
-			if w.d.pprev != slot && !slack.Allow(k, node, w.d.pprev) {
+			if w.d.pprev != slot && !slack.Allow(k, list.Place{Head: head, Lock: w.t.lock, Index: i}, node, w.d.pprev, 0) {
 				reason = fmt.Sprintf("its d_hash.pprev is %#x instead of %#x", w.d.pprev, slot)
 			}
 		}

@@ -14,8 +14,11 @@ var ErrNoDentry = errors.New("no dentry of that name is cached")
 
 // Lookup finds the dentry that an absolute path leads to in the first mount
 // namespace, crossing mounts. Symbolic links are not followed. Names are matched
-// as bytes, or in the escaped form in which they are shown.
-func (fs *FS) Lookup(path string) (*Dentry, error) {
+// as bytes, or in the escaped form in which they are shown. Where a directory
+// has several dentries of one name, as /proc/sys has for several network
+// namespaces, the first one that prefer accepts is taken, or the newest where it
+// accepts none; prefer may be nil.
+func (fs *FS) Lookup(path string, prefer func(*Dentry) bool) (*Dentry, error) {
 	if !strings.HasPrefix(path, "/") {
 		return nil, fmt.Errorf("%q is not an absolute path", path)
 	}
@@ -34,7 +37,7 @@ func (fs *FS) Lookup(path string) (*Dentry, error) {
 		if err != nil {
 			return nil, err
 		}
-		child, err := fs.child(dir, name)
+		child, err := fs.child(dir, name, prefer)
 		if err != nil {
 			return nil, fmt.Errorf("%s in %s: %w", name, done+"/", err)
 		}
@@ -69,8 +72,8 @@ func (m *Mounts) top(mount *Mount, dentry uint64) (*Mount, uint64) {
 
 // child finds a child of a directory by name. An unhashed one (of a deleted
 // file) is taken only where no other has the name.
-func (fs *FS) child(dir *Dentry, name string) (uint64, error) {
-	var deleted uint64
+func (fs *FS) child(dir *Dentry, name string, prefer func(*Dentry) bool) (uint64, error) {
+	var newest, deleted uint64
 	for d, err := range fs.Children(dir) {
 		if err != nil {
 			return 0, err
@@ -79,12 +82,19 @@ func (fs *FS) child(dir *Dentry, name string) (uint64, error) {
 		if err != nil || string(raw) != name && cstr.Show(raw) != name {
 			continue
 		}
-		if fs.Hashed(d) {
+		switch {
+		case !fs.Hashed(d):
+			deleted = d.Addr
+		case prefer == nil || prefer(d):
 			return d.Addr, nil
+		case newest == 0:
+			newest = d.Addr
 		}
-		deleted = d.Addr
 	}
-	if deleted != 0 {
+	switch {
+	case newest != 0:
+		return newest, nil
+	case deleted != 0:
 		return deleted, nil
 	}
 	return 0, ErrNoDentry
