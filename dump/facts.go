@@ -36,7 +36,7 @@ const (
 type Facts struct {
 	Files     []string         // the files that make up the dump
 	Format    Format           // the format of the file itself
-	Variant   []string         // what is special about it: "flattened", "split in 3 parts", "written by QEMU"
+	Variant   []string         // what is special about it: "flattened", "split in 3 parts", "captured by QEMU"
 	Arch      Arch             // of the dumped machine
 	ByteOrder binary.ByteOrder // of the dumped machine
 	Is64      bool             // whether the machine's words are 64 bits wide
@@ -66,15 +66,17 @@ type Facts struct {
 	// one sentence each.
 	Warnings []string
 
-	byQEMU bool // written by QEMU's dump-guest-memory
-	xen    bool // notes of a Xen hypervisor
+	byQEMU    bool // header of QEMU's dump-guest-memory
+	qemuNotes bool // notes of QEMU, which makedumpfile copies
+	xen       bool // notes of a Xen hypervisor
 }
 
 // finish settles what several sources in the dump say something about.
 func (f *Facts) finish() {
 	f.settlePageSize()
-	if f.byQEMU {
-		f.Variant = append(f.Variant, "written by QEMU")
+	f.dropCPUNumbers()
+	if f.byQEMU || f.qemuNotes {
+		f.Variant = append(f.Variant, "captured by QEMU")
 	}
 	v := f.VMCoreInfo
 	if v == nil {

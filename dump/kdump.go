@@ -217,17 +217,18 @@ func (k *kdumpImage) absent(pfn uint64) *ReadError {
 	return e
 }
 
-// page returns the bytes of a page.
-func (k *kdumpImage) page(pfn uint64) ([]byte, error) {
+// page returns the bytes of a page, and whether they lie in a mapping, where
+// touching them can fault.
+func (k *kdumpImage) page(pfn uint64) (data []byte, mapped bool, err error) {
 	if data := k.cache.get(pfn); data != nil {
-		return data, nil
+		return data, false, nil
 	}
 	return k.missedPage(pfn)
 }
 
 // missedPage finds a page that is not in the cache. Pages that lie unpacked in
 // a mapping need no place in it.
-func (k *kdumpImage) missedPage(pfn uint64) (data []byte, err error) {
+func (k *kdumpImage) missedPage(pfn uint64) (data []byte, mapped bool, err error) {
 	err = Guard(func() error {
 		p, d, err := k.locate(pfn)
 		if err != nil {
@@ -240,9 +241,10 @@ func (k *kdumpImage) missedPage(pfn uint64) (data []byte, err error) {
 		return nil
 	})
 	if data != nil || err != nil {
-		return data, err
+		return data, true, err
 	}
-	return k.cache.fetch(pfn)
+	data, err = k.cache.fetch(pfn)
+	return data, false, err
 }
 
 // locate finds the file and the descriptor of a page.
@@ -360,11 +362,16 @@ func (k *kdumpImage) ReadPhys(buf []byte, addr uint64) (int, error) {
 		if at < addr {
 			return done, &ReadError{Addr: addr, Kind: ErrMissing, Offset: -1}
 		}
-		data, err := k.page(at >> k.pageShift)
+		data, mapped, err := k.page(at >> k.pageShift)
 		if err != nil {
 			return done, errorAt(err, at)
 		}
-		n, err := guardedCopy(buf[done:], data[at&uint64(k.pageSize-1):], at)
+		data = data[at&uint64(k.pageSize-1):]
+		if !mapped {
+			done += copy(buf[done:], data)
+			continue
+		}
+		n, err := guardedCopy(buf[done:], data, at)
 		if err != nil {
 			return done, err
 		}
@@ -379,7 +386,7 @@ func (k *kdumpImage) ViewPhys(addr uint64, n int) ([]byte, error) {
 	if n < 0 || at+uint64(n) > uint64(k.pageSize) {
 		return copyPhys(k, addr, n)
 	}
-	data, err := k.page(addr >> k.pageShift)
+	data, _, err := k.page(addr >> k.pageShift)
 	if err != nil {
 		return nil, errorAt(err, addr)
 	}

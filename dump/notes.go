@@ -56,7 +56,7 @@ func (f *Facts) takeNotes(data []byte) {
 			cpu.Index = len(f.CPUs)
 			f.CPUs = append(f.CPUs, cpu)
 		case n.name == "QEMU" && n.kind == ntQEMU:
-			f.byQEMU = true
+			f.qemuNotes = true
 			if cpu, ok := parseQEMUState(n.desc, f.Arch, machine); ok {
 				cpu.Index = len(qemu)
 				qemu = append(qemu, cpu)
@@ -97,6 +97,24 @@ func (f *Facts) mergeQEMU(qemu []CPU) {
 		f.CPUs[i].Control = q.Control
 		if len(f.CPUs[i].General) == 0 {
 			f.CPUs[i].General = q.General
+		}
+	}
+}
+
+// dropCPUNumbers forgets what stands in the place of a pid in the dumps that a
+// hypervisor takes: QEMU writes the processor's number there, plus one on x86
+// (target/i386/arch_dump.c, target/arm/arch_dump.c).
+func (f *Facts) dropCPUNumbers() {
+	numbers := f.qemuNotes || f.byQEMU
+	if !numbers && len(f.CPUs) > 1 {
+		numbers = true
+		for i, cpu := range f.CPUs {
+			numbers = numbers && cpu.PID == i
+		}
+	}
+	for i := range f.CPUs {
+		if numbers {
+			f.CPUs[i].PID = 0
 		}
 	}
 }

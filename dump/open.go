@@ -136,6 +136,14 @@ func dispatch(stores []store, o *options) (Image, error) {
 	head := headOf(first)
 	switch {
 	case isKdump(head):
+		for _, s := range stores[1:] {
+			if h := headOf(s); isELF(h) {
+				return nil, &FileError{File: s.name(), Offset: -1, Kind: ErrFormat,
+					What: fmt.Sprintf("an ELF dump, no part of the kdump file %s", first.name())}
+			} else if !isKdump(h) {
+				return nil, notADump(s, h)
+			}
+		}
 		return openKdump(stores, o)
 	case isELF(head) && len(stores) == 1:
 		return openELF(first, o)

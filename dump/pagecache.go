@@ -32,27 +32,21 @@ type cacheSet struct {
 	pages [cacheWays]atomic.Pointer[cachedPage]
 }
 
-// cachedPage is one page, fixed but for its mark of use.
+// cachedPage is one page. Once loaded it is fixed but for its mark of use.
 type cachedPage struct {
-	key  uint64
-	data []byte
-	used atomic.Uint32 // set by hits, cleared when the clock's hand passes
+	key    uint64
+	data   []byte
+	err    error          // why it could not be loaded; then it enters no set
+	used   atomic.Uint32  // set by hits, cleared when the clock's hand passes
+	loaded sync.WaitGroup // for those who want it while it is being loaded
 }
 
 // cacheShard serializes the misses of the sets that share it.
 type cacheShard struct {
 	mu      sync.Mutex
-	flights []*flight
+	flights []*cachedPage // being loaded
 	hand    uint32
 	_       [24]byte // keeps neighbours out of each other's cache line
-}
-
-// flight is a page that is being loaded.
-type flight struct {
-	key  uint64
-	done sync.WaitGroup
-	data []byte
-	err  error
 }
 
 // newPageCache makes a cache of at most size bytes of pages, and of not much
@@ -110,36 +104,36 @@ func (c *pageCache) fetch(key uint64) ([]byte, error) {
 		shard.mu.Unlock()
 		return data, nil
 	}
-	for _, f := range shard.flights {
-		if f.key == key {
+	for _, p := range shard.flights {
+		if p.key == key {
 			shard.mu.Unlock()
-			f.done.Wait()
-			return f.data, f.err
+			p.loaded.Wait()
+			return p.data, p.err
 		}
 	}
-	f := &flight{key: key, err: errLoadPanicked}
-	f.done.Add(1)
-	shard.flights = append(shard.flights, f)
+	p := &cachedPage{key: key, err: errLoadPanicked}
+	p.loaded.Add(1)
+	shard.flights = append(shard.flights, p)
 	shard.mu.Unlock()
 
 	defer func() {
 		shard.mu.Lock()
-		if f.err == nil {
-			c.sets[setNo].insert(&cachedPage{key: key, data: f.data}, &shard.hand)
+		if p.err == nil {
+			c.sets[setNo].insert(p, &shard.hand)
 		}
-		shard.land(f)
+		shard.land(p)
 		shard.mu.Unlock()
-		f.done.Done()
+		p.loaded.Done()
 	}()
-	f.data, f.err = c.load(key)
-	return f.data, f.err
+	p.data, p.err = c.load(key)
+	return p.data, p.err
 }
 
 // land removes a flight that has ended.
-func (s *cacheShard) land(f *flight) {
+func (s *cacheShard) land(p *cachedPage) {
 	last := len(s.flights) - 1
 	for i := range s.flights {
-		if s.flights[i] == f {
+		if s.flights[i] == p {
 			s.flights[i] = s.flights[last]
 			break
 		}

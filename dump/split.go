@@ -67,10 +67,11 @@ func (k *kdumpImage) splitFacts() {
 	if !k.parts[0].header.split {
 		return
 	}
-	f.Variant = append(f.Variant, fmt.Sprintf("split, %d part(s) read", len(k.parts)))
+	whole := true
 	at := uint64(0)
 	missing := func(to uint64) {
 		if at < to {
+			whole = false
 			f.Incomplete = true
 			f.warn("the part of the split dump with the pages of physical memory from %#x to %#x was not given", at<<k.pageShift, to<<k.pageShift)
 		}
@@ -80,6 +81,11 @@ func (k *kdumpImage) splitFacts() {
 		at = p.end
 	}
 	missing(k.parts[0].header.maxMapNr)
+	if whole {
+		f.Variant = append(f.Variant, fmt.Sprintf("split in %d parts", len(k.parts)))
+	} else {
+		f.Variant = append(f.Variant, "some parts of a split dump")
+	}
 }
 
 // maxSiblings bounds the search for the other parts of a split dump.
