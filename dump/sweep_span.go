@@ -5,11 +5,11 @@ import (
 	"sort"
 )
 
-// sweepBytes is how much of an ELF file a worker takes at a time.
+// sweepBytes is how much of an uncompressed file a worker takes at a time.
 const sweepBytes = 1 << 20
 
 // Sweep implements Image.
-func (e *elfImage) Sweep(ctx context.Context, workers int, fn func(worker int, p Page) error) error {
+func (e *spanImage) Sweep(ctx context.Context, workers int, fn func(worker int, p Page) error) error {
 	list := e.fileOrder()
 	jobs := make([]int, len(list)+1) // number of the first job of each span
 	for i, sp := range list {
@@ -22,12 +22,12 @@ func (e *elfImage) Sweep(ctx context.Context, workers int, fn func(worker int, p
 }
 
 // sweepParts is the number of aligned stretches of memory that a span touches.
-func (e *elfImage) sweepParts(sp span) int {
+func (e *spanImage) sweepParts(sp span) int {
 	return int((sp.end-1)/sweepBytes - sp.start/sweepBytes + 1)
 }
 
 // sweepPart hands out the pages of one such stretch.
-func (e *elfImage) sweepPart(sp span, part uint64, worker int, fn func(worker int, p Page) error) error {
+func (e *spanImage) sweepPart(sp span, part uint64, worker int, fn func(worker int, p Page) error) error {
 	from := sp.start
 	if part > 0 {
 		from = (sp.start/sweepBytes + part) * sweepBytes
@@ -59,7 +59,7 @@ func (e *elfImage) sweepPart(sp span, part uint64, worker int, fn func(worker in
 
 // sweepPage calls fn with a page. A page that faults while fn reads it is
 // handed out again, with the error in place of its bytes.
-func (e *elfImage) sweepPage(worker int, p Page, fn func(worker int, p Page) error) error {
+func (e *spanImage) sweepPage(worker int, p Page, fn func(worker int, p Page) error) error {
 	if e.whole == nil || p.Err != nil {
 		return fn(worker, p)
 	}
