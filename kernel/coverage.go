@@ -13,6 +13,10 @@ type Coverage struct {
 	Excluded uint64 `json:"excluded"` // objects whose page was filtered out of the dump
 	Missing  uint64 `json:"missing"`  // objects outside of the dump, or at addresses that are not mapped
 	Corrupt  uint64 `json:"corrupt"`  // objects in pages that do not decompress, and structures that contradict themselves
+	// Mismatch says how the debug information differs from the dumped kernel
+	// where that was let pass; see Options.Force. The whole answer may be
+	// wrong then.
+	Mismatch string `json:"debuginfo_mismatch,omitempty"`
 	// Problems are the first failures, each with its place.
 	Problems []string `json:"problems,omitempty"`
 }
@@ -43,6 +47,9 @@ func (c *Coverage) Fail(err error) {
 		c.Problems = append(c.Problems, err.Error())
 	}
 }
+
+// NewCoverage is the coverage that an answer about the kernel starts from.
+func (k *Kernel) NewCoverage() Coverage { return Coverage{Mismatch: k.mismatch} }
 
 // Add takes the counts and problems of another coverage over.
 func (c *Coverage) Add(o Coverage) {

@@ -49,8 +49,9 @@ func Analyze(ctx context.Context, fs *vfs.FS, opt Options) (*Report, error) {
 			ExpectedLongest: expectedLongest(total.counts.Total, table.Buckets),
 		},
 		Dentries: total.counts,
-		Coverage: total.coverage,
+		Coverage: fs.Kernel().NewCoverage(),
 	}
+	r.Coverage.Add(total.coverage)
 	r.Histogram = total.lengths.histogram(total.counts.Total, table.Buckets)
 	r.Long = total.lengths.longerThan(r.Table.ExpectedLongest)
 	d := newDescriber(fs, table, opt, &r.Coverage)

@@ -84,6 +84,7 @@ func Describe(fs *vfs.FS, d *vfs.Dentry, opt Options) (*Report, error) {
 		Hashed:     fs.Hashed(d),
 		OnLRU:      fs.OnLRU(d),
 		Referenced: fs.Referenced(d),
+		Coverage:   fs.Kernel().NewCoverage(),
 	}
 	r.Coverage.Read = 1
 	if d.Op != 0 {

@@ -53,7 +53,7 @@ type Mount struct {
 // Analyze walks all super_blocks, their mounts, LRU lists and inodes, and the
 // dentry hash table once.
 func Analyze(ctx context.Context, fs *vfs.FS) (*Report, error) {
-	r := &Report{SuperBlocks: []SuperBlock{}}
+	r := &Report{SuperBlocks: []SuperBlock{}, Coverage: fs.Kernel().NewCoverage()}
 	lru, err := fs.LRU()
 	if err != nil {
 		return nil, err

@@ -189,10 +189,12 @@ func (t *HashTable) Entries(from, to uint64) iter.Seq2[*Entry, error] {
 		heads := make([]byte, 8*min(bucketsAtOnce, to-min(from, to)))
 		for first := from; first < to; first += bucketsAtOnce {
 			n := min(bucketsAtOnce, to-first)
-			got, err := t.fs.k.Read(heads[:8*n], t.BucketAddr(first))
+			// Where the table cannot be read as a whole, what is missing is read
+			// bucket by bucket, and each error is told there.
+			got, _ := t.fs.k.Read(heads[:8*n], t.BucketAddr(first))
 			for i := range n {
 				if 8*(i+1) > uint64(got) {
-					if !w.unreadHeads(first+i, first+n, err, yield) {
+					if !w.singly(first+i, first+n, yield) {
 						return
 					}
 					break
@@ -228,12 +230,12 @@ func (t *HashTable) walker() *chainWalker {
 	return w
 }
 
-// unreadHeads goes through buckets whose heads could not be read in bulk, one
-// by one, so that each one that is lost is reported and the others are walked.
-func (w *chainWalker) unreadHeads(from, to uint64, err error, yield func(*Entry, error) bool) bool {
+// singly goes through buckets whose heads could not be read in bulk, one by
+// one, so that each one that is lost is reported and the others are walked.
+func (w *chainWalker) singly(from, to uint64, yield func(*Entry, error) bool) bool {
 	for b := from; b < to; b++ {
-		var head uint64
-		if head, err = w.t.fs.k.Uint64(w.t.BucketAddr(b)); err != nil {
+		head, err := w.t.fs.k.Uint64(w.t.BucketAddr(b))
+		if err != nil {
 			if !yield(nil, &ChainError{Bucket: b, Err: err}) {
 				return false
 			}
