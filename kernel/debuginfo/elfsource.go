@@ -2,7 +2,10 @@ package debuginfo
 
 import (
 	"debug/elf"
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"sync"
 
 	"github.com/kmortem/mortem/kernel/ctype"
@@ -13,30 +16,86 @@ import (
 // elfSource is an ELF file with DWARF and a symbol table.
 type elfSource struct {
 	path  string
-	elf   *elffile.File
+	files []*elffile.File // the one given, the one with the debug sections, the one shared with others
+	dwos  []*elffile.File // split debug information
 	dwarf *dwarf.Data
 
 	symbolsOnce sync.Once
 	symbols     *Symbols
 }
 
-func openDWARF(path string, file *elffile.File, _ *options) (Source, error) {
-	sections, err := debugSections(path, file)
+// openDWARF reads the debug information of a file, from there or from where it
+// was separated to. It closes the file when it fails.
+func openDWARF(path string, file *elffile.File, o *options) (Source, error) {
+	s := &elfSource{path: path, files: []*elffile.File{file}}
+	err := s.open(file, o)
 	if err != nil {
+		s.Close()
 		return nil, err
 	}
-	data, err := dwarf.New(sections, dwarf.Options{
-		Release: file.Release,
-		Guard:   func(read func() error) error { return elffile.Guard(path, read) },
-	})
-	if err != nil {
-		return nil, err
-	}
-	return &elfSource{path: path, elf: file, dwarf: data}, nil
+	return s, nil
 }
 
-// debugSections collects the sections that the DWARF reader wants.
-func debugSections(path string, file *elffile.File) (dwarf.Sections, error) {
+func (s *elfSource) open(file *elffile.File, o *options) error {
+	if !file.HasSection(".debug_info") {
+		debug, err := separated(file, o)
+		if err != nil {
+			return err
+		}
+		if debug != nil {
+			s.files = append(s.files, debug)
+			file = debug
+		}
+	}
+	sections, err := debugSections(s.path, file, "")
+	if err != nil {
+		return err
+	}
+	opts := dwarf.Options{
+		Release: file.Release,
+		Guard:   func(read func() error) error { return elffile.Guard(s.path, read) },
+		Split:   s.split,
+	}
+	if opts.Alt, err = s.alternate(file, o); err != nil {
+		return err
+	}
+	s.dwarf, err = dwarf.New(sections, opts)
+	return err
+}
+
+// alternate opens the file that dwz made of what several have in common.
+func (s *elfSource) alternate(file *elffile.File, o *options) (*dwarf.Sections, error) {
+	alt, err := alternate(file, o)
+	if alt == nil {
+		return nil, err
+	}
+	s.files = append(s.files, alt)
+	sections, err := debugSections(alt.Path(), alt, "")
+	return &sections, err
+}
+
+// split opens a .dwo file: at its place in the build directory, or beside the
+// file that names it.
+func (s *elfSource) split(name, compDir string) (dwarf.Sections, error) {
+	dir := filepath.Dir(s.files[len(s.files)-1].Path())
+	places := []string{filepath.Join(dir, name), filepath.Join(dir, filepath.Base(name))}
+	if filepath.IsAbs(name) {
+		places = append(places, name)
+	} else if compDir != "" {
+		places = append(places, filepath.Join(compDir, name))
+	}
+	for _, path := range places {
+		if file, err := elffile.Open(path); err == nil {
+			s.dwos = append(s.dwos, file)
+			return debugSections(path, file, ".dwo")
+		}
+	}
+	return dwarf.Sections{}, fmt.Errorf("%s: split debug information %s: %w", s.path, name, os.ErrNotExist)
+}
+
+// debugSections collects the sections that the DWARF reader wants. In split
+// debug information their names have a suffix.
+func debugSections(path string, file *elffile.File, suffix string) (dwarf.Sections, error) {
 	s := dwarf.Sections{File: path}
 	for _, want := range []struct {
 		name string
@@ -51,16 +110,24 @@ func debugSections(path string, file *elffile.File) (dwarf.Sections, error) {
 		{".debug_addr", &s.Addr},
 	} {
 		var err error
-		if *want.data, err = file.Section(want.name); err != nil {
+		if *want.data, err = file.Section(want.name + suffix); err != nil {
 			return s, err
 		}
 	}
 	return s, nil
 }
 
-func (s *elfSource) BuildID() []byte  { return s.elf.BuildID() }
+func (s *elfSource) BuildID() []byte  { return s.files[0].BuildID() }
 func (s *elfSource) Describe() string { return s.path + " (DWARF)" }
-func (s *elfSource) Close() error     { return s.elf.Close() }
+
+// Close unmaps all files.
+func (s *elfSource) Close() error {
+	var err error
+	for _, file := range append(s.files, s.dwos...) {
+		err = errors.Join(err, file.Close())
+	}
+	return err
+}
 
 func (s *elfSource) Type(name string) (*ctype.Type, error) {
 	for _, want := range spellings(name) {
@@ -106,11 +173,18 @@ func (s *elfSource) missing(what, name string) error {
 
 func (s *elfSource) Symbols() *Symbols {
 	s.symbolsOnce.Do(func() {
-		list, err := s.elf.Symbols()
-		if err != nil {
-			list = nil
+		var list []Symbol
+		for i := len(s.files) - 1; i >= 0 && len(list) == 0; i-- {
+			if symbols, err := s.files[i].Symbols(); err == nil {
+				list = convertSymbols(s.files[i], symbols)
+			}
 		}
-		s.symbols = NewSymbols(convertSymbols(s.elf, list))
+		if mini, err := s.files[0].MiniDebug(); len(list) == 0 && err == nil && mini != nil {
+			if symbols, err := mini.Symbols(); err == nil {
+				list = convertSymbols(mini, symbols)
+			}
+		}
+		s.symbols = NewSymbols(list)
 	})
 	return s.symbols
 }

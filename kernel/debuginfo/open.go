@@ -15,6 +15,8 @@ type Option func(*options)
 type options struct {
 	cacheDir string
 	noCache  bool
+
+	debugDirs []string
 }
 
 // CacheDir says where unpacked files and indexes are kept; without it that is
@@ -44,7 +46,6 @@ func Open(path string, opts ...Option) (Source, error) {
 	}
 	src, err := openDWARF(path, elf, &o)
 	if err != nil {
-		elf.Close()
 		return nil, explain(path, err)
 	}
 	return src, nil

@@ -35,6 +35,9 @@ type Data struct {
 type Options struct {
 	// Alt are the sections of the file that .gnu_debugaltlink names.
 	Alt *Sections
+	// Split, where set, opens the .dwo file of a unit, by the name and the
+	// directory of compilation that the unit has.
+	Split func(name, compDir string) (Sections, error)
 	// Release, where set, is called with parts of the sections whose memory
 	// can be given back for now.
 	Release func(part []byte)
@@ -63,7 +66,7 @@ func New(sections Sections, opts Options) (*Data, error) {
 	d.release = func(batch []unit) { releaseUnits(batch, opts.Release) }
 	d.budget.Store(16*int64(len(sections.Abbrev)) + 16<<20)
 	err := d.guard(func() error {
-		d.addFiles(sections, opts.Alt)
+		d.addFiles(sections, opts)
 		return nil
 	})
 	if err != nil {
@@ -84,14 +87,17 @@ func New(sections Sections, opts Options) (*Data, error) {
 	return d, nil
 }
 
-func (d *Data) addFiles(sections Sections, alt *Sections) {
-	var altFile *file
-	if alt != nil {
-		altFile = d.space.addFile(*alt, nil)
-		d.addUnits(altFile)
+func (d *Data) addFiles(sections Sections, opts Options) {
+	var alt *file
+	if opts.Alt != nil {
+		alt = d.space.addFile(*opts.Alt, nil)
+		d.addUnits(alt)
 	}
-	d.main = d.space.addFile(sections, altFile)
+	d.main = d.space.addFile(sections, alt)
 	d.addUnits(d.main)
+	if opts.Split != nil {
+		d.addSplit(opts.Split)
+	}
 	sort.Slice(d.units, func(i, j int) bool {
 		return d.units[i].place(int(d.units[i].start)) < d.units[j].place(int(d.units[j].start))
 	})

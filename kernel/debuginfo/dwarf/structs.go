@@ -13,7 +13,7 @@ func (d *Data) makeStruct(t *ctype.Type, e *die, table *shapes) *ctype.Type {
 	if e.shape.tag == tagUnionType {
 		t.Kind = ctype.Union
 	}
-	if e.declared {
+	if e.declared || e.signature != 0 {
 		t.Incomplete = true
 		t.Bytes = 0
 		return t
@@ -113,7 +113,7 @@ func bitField(m *ctype.Member, e *die) error {
 // makeEnum decodes an enum without its constants.
 func (d *Data) makeEnum(t *ctype.Type, e *die, table *shapes) *ctype.Type {
 	t.Kind = ctype.Enum
-	if e.declared {
+	if e.declared || e.signature != 0 {
 		t.Incomplete = true
 		return t
 	}
@@ -158,7 +158,7 @@ func (d *Data) signed(e *die, table *shapes) bool {
 // again in each unit, the one in the index.
 func (d *Data) representative(e *die, table *shapes) place {
 	self := e.place()
-	if e.declared && e.signature != 0 {
+	if e.signature != 0 {
 		if p := d.sigs[e.signature]; p != 0 {
 			return p
 		}

@@ -108,15 +108,46 @@ func broken(err error) *ctype.Type {
 	return ctype.Lazy(&ctype.Type{Kind: ctype.Void, Name: "void"}, func() ctype.Body { return ctype.Body{Err: err} })
 }
 
-// typeAt returns the type whose DIE is at a place: always the same one.
+// typeAt returns the type whose DIE is at a place: always the same one, also
+// for the DIEs of other units that describe the same type.
 func (d *Data) typeAt(p place) *ctype.Type {
-	d.mu.RLock()
-	t := d.types[p]
-	d.mu.RUnlock()
-	if t != nil {
+	if t := d.cached(p); t != nil {
 		return t
 	}
-	t = d.makeType(p)
+	e, table, err := d.resolve(p)
+	if err != nil {
+		return d.cache(p, broken(err))
+	}
+	t := d.cached(e.place())
+	if t == nil {
+		t = d.cache(e.place(), d.makeType(&e, table))
+	}
+	return d.cache(p, t)
+}
+
+// resolve opens the DIE that stands for the one at a place.
+func (d *Data) resolve(p place) (e die, table *shapes, err error) {
+	for range maxHops {
+		if e, table, err = d.open(p); err != nil {
+			return e, table, err
+		}
+		q := d.representative(&e, table)
+		if q == p {
+			break
+		}
+		p = q
+	}
+	return e, table, nil
+}
+
+func (d *Data) cached(p place) *ctype.Type {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.types[p]
+}
+
+// cache keeps the type of a DIE, unless somebody else was faster.
+func (d *Data) cache(p place, t *ctype.Type) *ctype.Type {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if other := d.types[p]; other != nil {
@@ -126,30 +157,23 @@ func (d *Data) typeAt(p place) *ctype.Type {
 	return t
 }
 
-// makeType decodes the DIE of a type. Its body, with all that refers to other
+// makeType makes a type of its DIE. Its body, with all that refers to other
 // types, is left for later.
-func (d *Data) makeType(p place) *ctype.Type {
-	e, table, err := d.open(p)
-	if err != nil {
-		return broken(err)
-	}
-	if q := d.representative(&e, table); q != p {
-		return d.typeAt(q)
-	}
+func (d *Data) makeType(e *die, table *shapes) *ctype.Type {
 	size, _ := e.byteSize.constant(maxBytes)
 	t := &ctype.Type{Name: d.space.string(e.name), Bytes: int64(size)}
 	switch e.shape.tag {
 	case tagBaseType:
-		d.makeBase(t, &e)
+		d.makeBase(t, e)
 		return t
 	case tagStructureType, tagClassType, tagUnionType:
-		return d.makeStruct(t, &e, table)
+		return d.makeStruct(t, e, table)
 	case tagEnumerationType:
-		return d.makeEnum(t, &e, table)
+		return d.makeEnum(t, e, table)
 	case tagArrayType:
-		return d.makeArray(&e, table)
+		return d.makeArray(e, table)
 	case tagSubroutineType, tagSubprogram:
-		return d.makeFunc(t, &e, table)
+		return d.makeFunc(t, e, table)
 	case tagUnspecifiedType:
 		return t
 	case tagPointerType, tagReferenceType:
@@ -168,9 +192,10 @@ func (d *Data) makeType(p place) *ctype.Type {
 	case tagAtomicType:
 		t.Kind = ctype.Atomic
 	default:
-		return broken(fmt.Errorf("DIE at %s has tag %#x, which is no type of C", d.space.describe(p), e.shape.tag))
+		return broken(fmt.Errorf("DIE at %s has tag %#x, which is no type of C", d.space.describe(e.place()), e.shape.tag))
 	}
-	return d.lazy(t, func() ctype.Body { return ctype.Body{Elem: d.elem(&e)} })
+	copied := *e
+	return d.lazy(t, func() ctype.Body { return ctype.Body{Elem: d.elem(&copied)} })
 }
 
 // maxBytes bounds sizes and offsets; the largest arrays of kernels are far below.
