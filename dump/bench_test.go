@@ -20,7 +20,7 @@ const benchPages = 16384
 // not shrink, the rest slab-like objects of pointers, small numbers and names.
 type benchMemory struct{}
 
-func (benchMemory) Pages() uint64                  { return benchPages }
+func (benchMemory) Pages() uint64                 { return benchPages }
 func (benchMemory) State(uint64) dumpwriter.State { return dumpwriter.Present }
 
 func (benchMemory) Read(pfn uint64, page []byte) error {

@@ -29,6 +29,8 @@ func (d pageDesc) check(pageSize int) error {
 	switch {
 	case d == pageDesc{}:
 		return errNotWritten
+	case Codec(d.flags)&^codecMask != 0:
+		return fmt.Errorf("its descriptor has unknown flags %#x: a codec newer than this program, or damage", d.flags)
 	case d.size == 0:
 		return errors.New("its descriptor gives it a size of 0")
 	case int64(d.size) > 2*int64(pageSize):

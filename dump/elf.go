@@ -3,6 +3,7 @@ package dump
 import (
 	"debug/elf"
 	"fmt"
+	"math"
 )
 
 // elfReader opens an ELF core file of physical memory: /proc/vmcore or a copy
@@ -43,12 +44,16 @@ func openELF(s store, opt *options) (Image, error) {
 func (e elfReader) readSegments(h *elfHeader) error {
 	claims := &spanClaims{fileSize: uint64(e.file.size())}
 	loads, noteSz := 0, int64(0)
+	firstByte := int64(math.MaxInt64) // of memory in the file
 	err := h.segments(e.file, func(p segment) {
 		switch p.kind {
 		case elf.PT_NOTE:
 			noteSz += e.readNotes(p, noteSz)
 		case elf.PT_LOAD:
 			loads++
+			if p.filesz > 0 {
+				firstByte = min(firstByte, max(0, clampOff(p.off)))
+			}
 			if p.paddr != ^uint64(0) { // /proc/kcore: the kernel does not know an address
 				claims.add(p.paddr, p.off, p.filesz, p.memsz)
 			}
@@ -59,6 +64,11 @@ func (e elfReader) readSegments(h *elfHeader) error {
 	}
 	if loads == 0 {
 		return damaged(e.file, h.phoff, "the core file has no PT_LOAD segment, so no memory")
+	}
+	pagesFrom(e.file, firstByte)
+	if how := flatCut(e.file); how != "" {
+		e.facts.Incomplete = true
+		e.facts.warn("%s", how)
 	}
 	if cut := e.setSpans(claims); cut > 0 {
 		e.facts.Incomplete = true

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"sort"
 )
@@ -29,14 +30,18 @@ func isFlattened(head []byte) bool {
 
 // flatStore reads the dump in a flattened file in place. Where records overlap,
 // the later one counts, for writers go back to complete their headers. Gaps
-// between records read as zeros, as in the file that makedumpfile -R makes.
+// between the headers read as zeros, as in the file that makedumpfile -R makes;
+// a gap among the pages is memory that got lost.
 type flatStore struct {
 	under   store
 	runs    []flatRun // by offset, disjoint
 	length  int64
 	cut     string // how the file is incomplete, empty if it is not
 	records int
+	gapless int64 // from this offset on a gap is an error
 }
+
+var errGap = errors.New("no record of the flattened file has these bytes: it is damaged")
 
 // flatRun is a stretch of the dump that comes from records of equal size which
 // follow each other in the file as in the dump. Writers flush buffers of a
@@ -60,7 +65,7 @@ func (r *flatRun) place(off int64) (phys, n int64) {
 // openFlattened indexes a flattened file. It looks at every record's head, so
 // it takes a time that grows with the file.
 func openFlattened(under store) (*flatStore, error) {
-	s := &flatStore{under: under}
+	s := &flatStore{under: under, gapless: math.MaxInt64}
 	head, err := under.view(0, 32, nil)
 	if err != nil {
 		return nil, damaged(under, 0, "the file ends within the header of a flattened dump")
@@ -155,6 +160,21 @@ func (s *flatStore) mapped() bool { return s.under.mapped() }
 func (s *flatStore) heap() int64  { return s.under.size() }
 func (s *flatStore) close() error { return s.under.close() }
 
+// pagesFrom tells a flattened file from which offset on it may have no gaps.
+func pagesFrom(s store, off int64) {
+	if flat, ok := s.(*flatStore); ok {
+		flat.gapless = off
+	}
+}
+
+// flatCut tells whether and how a flattened file is incomplete.
+func flatCut(s store) string {
+	if flat, ok := s.(*flatStore); ok {
+		return flat.cut
+	}
+	return ""
+}
+
 // after is the index of the first run that ends behind off.
 func (s *flatStore) after(off int64) int {
 	return sort.Search(len(s.runs), func(i int) bool { return s.runs[i].end > off })
@@ -207,6 +227,9 @@ func (s *flatStore) gather(buf []byte, off int64, i int) error {
 			gap := int64(len(buf))
 			if i < len(s.runs) {
 				gap = min(gap, s.runs[i].start-off)
+			}
+			if off+gap > s.gapless {
+				return errGap
 			}
 			clear(buf[:gap])
 			buf, off = buf[gap:], off+gap

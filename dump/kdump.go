@@ -81,6 +81,7 @@ func openKdumpPart(s store) (*kdumpPart, error) {
 	maps := int64((1 + h.subBlocks) * h.blockSize)
 	half := int64(h.mapBlocks * h.blockSize / 2)
 	p.descOff = maps + 2*half
+	pagesFrom(s, p.descOff)
 	if half > s.heap() {
 		return nil, damaged(s, maps, "the bitmaps are larger than all that the file holds")
 	}
@@ -162,12 +163,17 @@ func (p *kdumpPart) checkComplete(f *Facts) {
 		f.Incomplete = true
 		f.warn("%s: the dump says itself that it was not written to its end (the disk was full?)", p.file.name())
 	}
+	if cut := flatCut(p.file); cut != "" {
+		f.Incomplete, p.cut = true, true
+		f.warn("%s: %s", p.file.name(), cut)
+	}
 	n := p.present.total
 	if room := uint64(max(0, p.file.size()-p.descOff)) / descSize; n > room {
 		f.Incomplete, p.cut = true, true
 		f.warn("%s: the file is cut short within its page descriptors: %d of %d are there", p.file.name(), room, n)
 		return
 	}
+	p.checkDataStart(f)
 	const last = 512
 	from := n - min(n, last)
 	data, err := p.file.view(p.descOff+int64(from*descSize), int(n-from)*descSize, nil)
@@ -183,6 +189,22 @@ func (p *kdumpPart) checkComplete(f *Facts) {
 	if lost > 0 {
 		f.Incomplete, p.cut = true, true
 		f.warn("%s: the file is cut short: at least %d of its %d pages are behind its end (%d bytes)", p.file.name(), lost, n, p.file.size())
+	}
+}
+
+// checkDataStart compares the place of the first page with the number of
+// descriptors before it. Where they disagree, a bit of the bitmap is wrong, and
+// with it the place of every page behind.
+func (p *kdumpPart) checkDataStart(f *Facts) {
+	d, err := p.desc(0)
+	start := uint64(p.descOff) + p.present.total*descSize
+	if p.present.total == 0 || err != nil || d == (pageDesc{}) {
+		return
+	}
+	// The page of zeros, if there is one, comes before all others.
+	if d.off < start || d.off > start+2*p.header.blockSize {
+		f.warn("%s: the first page is at offset %#x, but the bitmap has %d pages, whose descriptors end at %#x: headers or bitmap are damaged, and pages may be found at wrong addresses",
+			p.file.name(), d.off, p.present.total, start)
 	}
 }
 
@@ -327,7 +349,7 @@ func (k *kdumpImage) pageError(pfn uint64, p *kdumpPart, d pageDesc, err error) 
 	}
 	e := &ReadError{Addr: pfn << k.pageShift, Kind: ErrCorrupt, File: p.file.name(), Offset: int64(d.off), Err: err}
 	switch {
-	case errors.Is(err, errNotWritten):
+	case errors.Is(err, errNotWritten), errors.Is(err, errGap):
 		e.Kind = ErrMissing
 	case !inStore(clampOff(d.off), int64(d.size), p.file.size()):
 		e.Kind, e.Err = ErrMissing, errCutShort

@@ -151,7 +151,7 @@ func (e *spanImage) failure(addr uint64, sp *span) *ReadError {
 
 // ReadPhys implements Image.
 func (e *spanImage) ReadPhys(buf []byte, addr uint64) (int, error) {
-	if e.whole == nil {
+	if !e.file.mapped() {
 		return e.readSpans(buf, addr)
 	}
 	n := 0

@@ -40,7 +40,11 @@ func (e *spanImage) sweepPart(sp span, part uint64, worker int, fn func(worker i
 	if e.whole != nil {
 		e.file.willNeed(off, int64(to-from))
 	}
-	data, err := e.file.view(off, int(to-from), nil)
+	var data []byte
+	err := Guard(func() (err error) { // a flattened file may have to be copied together
+		data, err = e.file.view(off, int(to-from), nil)
+		return err
+	})
 	for from < to {
 		n := min(e.facts.PageSize-from%e.facts.PageSize, to-from)
 		p := Page{Addr: from}

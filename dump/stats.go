@@ -1,0 +1,279 @@
+package dump
+
+import (
+	"context"
+	"errors"
+	"math/bits"
+)
+
+// Stats counts the pages of a dump, in units of Facts.PageSize.
+type Stats struct {
+	Present  uint64 // the dump has them
+	Excluded uint64 // filtered out when the dump was written
+	Missing  uint64 // should be in the dump, and are not in the files at hand
+	Damaged  uint64 // in the dump, and of no use
+	Zero     uint64 // of those present, the ones that share one page of zeros
+
+	// Codecs counts the present pages by how they are packed; nil for formats
+	// that do not pack.
+	Codecs map[Codec]uint64
+	// Packed is the number of bytes that the present pages take in the files.
+	Packed uint64
+}
+
+// counter is an Image that knows its pages better than its ranges tell.
+type counter interface {
+	stat(ctx context.Context) (*Stats, error)
+}
+
+// Stat counts the pages by what the page descriptors say, without reading the
+// pages: Damaged are those whose descriptors are impossible. It reads 24 bytes
+// for each page of a kdump-compressed dump.
+func Stat(ctx context.Context, img Image) (*Stats, error) {
+	if c, ok := img.(counter); ok {
+		var st *Stats
+		err := Guard(func() (err error) {
+			st, err = c.stat(ctx)
+			return err
+		})
+		return st, err
+	}
+	st := &Stats{}
+	for r := range img.Ranges() {
+		st.Present += r.Size() / img.Facts().PageSize
+		st.Packed += r.Size()
+	}
+	return st, ctx.Err()
+}
+
+// Verify reads every page with that many workers. It gives report each error
+// that it meets, one at a time and in no order, and returns the counts: Damaged
+// and Missing are then what could not be read. An error of report ends it.
+// zlib pages carry a checksum; damage of the others is found only where it
+// breaks the packing, and damage of raw pages never.
+func Verify(ctx context.Context, img Image, workers int, report func(*ReadError) error) (*Stats, error) {
+	st, err := Stat(ctx, img)
+	if err != nil {
+		return nil, err
+	}
+	lost := st.Missing + st.Damaged // by the descriptors; counted anew
+	var damaged, missing, swept uint64
+	errs := make(chan *ReadError)
+	done := make(chan error, 1)
+	go func() {
+		done <- collect(errs, report, &damaged, &missing)
+		for range errs { // a report that failed: let the workers see it
+		}
+	}()
+	counts := make([]struct {
+		n uint64
+		_ [56]byte // workers write side by side
+	}, max(1, workers))
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	err = img.Sweep(ctx, workers, func(w int, p Page) error {
+		counts[w].n++
+		if p.Err == nil {
+			touch(p.Data)
+			return nil
+		}
+		var re *ReadError
+		if !errors.As(p.Err, &re) {
+			return p.Err
+		}
+		select {
+		case errs <- re:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	})
+	close(errs)
+	if e := <-done; e != nil {
+		return nil, e
+	}
+	if err != nil {
+		return nil, err
+	}
+	for i := range counts {
+		swept += counts[i].n
+	}
+	total := st.Present + lost
+	st.Damaged, st.Present = damaged, swept-damaged-missing
+	st.Missing = total - st.Present - damaged
+	return st, nil
+}
+
+// collect counts errors and passes them on.
+func collect(errs <-chan *ReadError, report func(*ReadError) error, damaged, missing *uint64) error {
+	for re := range errs {
+		if errors.Is(re, ErrCorrupt) {
+			*damaged++
+		} else {
+			*missing++
+		}
+		if report == nil {
+			continue
+		}
+		if err := report(re); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+var touched byte
+
+// touch reads from a page so that a mapping has to give its bytes.
+func touch(data []byte) {
+	var x byte
+	for i := 0; i < len(data); i += 4096 {
+		x |= data[i]
+	}
+	if x == 1 && len(data) == 0 {
+		touched = x // keeps the loop
+	}
+}
+
+// stat implements counter. A page that lies in the file only partly counts as
+// present.
+func (e *spanImage) stat(ctx context.Context) (*Stats, error) {
+	st := &Stats{}
+	size := e.facts.PageSize
+	last := ^uint64(0)
+	for i := range e.spans {
+		sp := &e.spans[i]
+		first := sp.start / size
+		pages := (sp.end-1)/size - first + 1
+		if first == last {
+			pages-- // shared with the span before
+		}
+		last = (sp.end - 1) / size
+		switch sp.kind {
+		case spanData:
+			st.Present += pages
+			st.Packed += sp.end - sp.start
+		case spanExcluded:
+			st.Excluded += pages
+		case spanCut:
+			st.Missing += pages
+		}
+	}
+	return st, ctx.Err()
+}
+
+// stat implements counter.
+func (k *kdumpImage) stat(ctx context.Context) (*Stats, error) {
+	st := &Stats{Codecs: map[Codec]uint64{}}
+	var codecs [64]uint64
+	at := uint64(0)
+	for _, p := range k.parts {
+		st.Missing += k.absentPages(at, p.start)
+		at = p.end
+		st.Excluded += p.excludedPages()
+		if err := p.countPages(ctx, st, &codecs, k.pageSize); err != nil {
+			return nil, err
+		}
+	}
+	st.Missing += k.absentPages(at, k.parts[0].header.maxMapNr)
+	for c, n := range codecs {
+		if n > 0 {
+			st.Codecs[Codec(c)] = n
+		}
+	}
+	return st, nil
+}
+
+// absentPages counts the pages that are in a part that was not given: every
+// part has the bitmap of all.
+func (k *kdumpImage) absentPages(from, to uint64) uint64 {
+	if from >= to {
+		return 0
+	}
+	p := k.parts[0]
+	half := p.header.mapBlocks * p.header.blockSize / 2
+	data, err := p.file.view(p.descOff-int64(half), int(half), nil)
+	if err != nil {
+		return 0
+	}
+	return newBitmap(data, from, to).total
+}
+
+// excludedPages counts the bits that are in the first bitmap only.
+func (p *kdumpPart) excludedPages() uint64 {
+	known := p.known()
+	n := uint64(0)
+	for pfn := p.start; pfn < p.end && pfn/8 < uint64(len(known)); {
+		if pfn%8 != 0 || p.end-pfn < 8 {
+			if known[pfn/8]>>(pfn%8)&1 != 0 && !p.present.has(pfn) {
+				n++
+			}
+			pfn++
+			continue
+		}
+		n += uint64(bits.OnesCount8(known[pfn/8] &^ p.present.bits[(pfn-p.present.base)/8]))
+		pfn += 8
+	}
+	return n
+}
+
+// countPages looks at every descriptor of a part.
+func (p *kdumpPart) countPages(ctx context.Context, st *Stats, codecs *[64]uint64, pageSize int) error {
+	const bulk = 4096
+	var buf []byte
+	var shared pageDesc // the page of zeros: the first one that comes twice
+	for first := uint64(0); first < p.present.total; first += bulk {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		n := min(bulk, p.present.total-first)
+		data, err := p.descriptors(first, n, buf)
+		if err != nil {
+			st.Missing += n
+			continue
+		}
+		if !p.file.mapped() {
+			buf = data
+		}
+		st.Missing += n - uint64(len(data)/descSize)
+		var before pageDesc
+		for ; len(data) >= descSize; data = data[descSize:] {
+			d := p.parseDesc(data)
+			if kind := p.judge(d, pageSize); kind != nil {
+				if kind == ErrMissing {
+					st.Missing++
+				} else {
+					st.Damaged++
+				}
+				continue
+			}
+			st.Present++
+			codecs[d.codec()&63]++
+			if d == before {
+				shared = d
+			}
+			if d == shared {
+				st.Zero++
+			} else {
+				st.Packed += uint64(d.size)
+			}
+			before = d
+		}
+	}
+	return nil
+}
+
+// judge tells by its descriptor whether a page can be had; nil if it can.
+func (p *kdumpPart) judge(d pageDesc, pageSize int) error {
+	switch err := d.check(pageSize); {
+	case errors.Is(err, errNotWritten):
+		return ErrMissing
+	case err != nil:
+		return ErrCorrupt
+	case inStore(clampOff(d.off), int64(d.size), p.file.size()):
+		return nil
+	case p.cut && !p.farBeyond(d):
+		return ErrMissing
+	}
+	return ErrCorrupt
+}
