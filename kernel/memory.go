@@ -3,6 +3,7 @@ package kernel
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 
 	"github.com/kmortem/mortem/dump"
@@ -111,22 +112,34 @@ func (m *Memory) Read(buf []byte, virt uint64) (int, error) {
 	return done, nil
 }
 
+// View returns n bytes at a kernel virtual address without copying them. They
+// must lie in one page: ErrCrossesPages otherwise.
+func (m *Memory) View(virt uint64, n int) ([]byte, error) {
+	phys, left, err := m.Translate(virt)
+	if err != nil {
+		return nil, &ReadError{Addr: virt, Err: err}
+	}
+	if uint64(n) > left || phys&m.pageMask+uint64(n) > m.pageMask+1 {
+		return nil, ErrCrossesPages
+	}
+	b, err := m.image.ViewPhys(phys, n)
+	if err != nil {
+		return nil, &ReadError{Addr: virt, Err: err}
+	}
+	return b, nil
+}
+
+// ErrCrossesPages: the bytes do not lie in one page.
+var ErrCrossesPages = errors.New("the bytes do not lie in one page")
+
 // Peek returns len(buf) bytes at a kernel virtual address: a view of the dump
 // where they lie in one page, and otherwise buf, filled. It is the way to read
 // whole objects in a loop, for it neither allocates nor copies as a rule. The
 // bytes must not be written to.
 func (m *Memory) Peek(virt uint64, buf []byte) ([]byte, error) {
-	n := uint64(len(buf))
-	phys, left, err := m.Translate(virt)
-	if err != nil {
-		return nil, &ReadError{Addr: virt, Err: err}
-	}
-	if n <= left && phys&m.pageMask+n <= m.pageMask+1 {
-		b, err := m.image.ViewPhys(phys, len(buf))
-		if err != nil {
-			return nil, &ReadError{Addr: virt, Err: err}
-		}
-		return b, nil
+	b, err := m.View(virt, len(buf))
+	if err != ErrCrossesPages {
+		return b, err
 	}
 	if _, err := m.Read(buf, virt); err != nil {
 		return nil, err
