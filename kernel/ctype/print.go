@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -35,13 +36,14 @@ func Print(w io.Writer, t *Type, opts PrintOptions) error {
 }
 
 // maxLines bounds what Print writes for structs that contain themselves.
-const maxLines = 1 << 17
+const maxLines = 1 << 15
 
 type printer struct {
 	opts  PrintOptions
 	out   bytes.Buffer
 	lines int
-	err   error // damage in the debug information
+	open  []*Type // structs that are being spelled out
+	err   error   // damage in the debug information
 }
 
 // definition prints a type at the top level.
@@ -64,7 +66,7 @@ func (p *printer) declaration(depth int, before string, t *Type, name string, at
 	budget := maxSpelled
 	base, words, declarator := t.declarator(name, &budget)
 	words = before + words
-	if p.spelledOut(base, depth) {
+	if p.spelledOut(base) {
 		if t.throughPointer() {
 			at = 0
 		}
@@ -89,8 +91,8 @@ func (t *Type) throughPointer() bool {
 	return false
 }
 
-func (p *printer) spelledOut(base *Type, depth int) bool {
-	if base.Kind.keyword() == "" || base.Incomplete || depth >= maxDepth || p.lines <= 0 {
+func (p *printer) spelledOut(base *Type) bool {
+	if base.Kind.keyword() == "" || base.Incomplete || p.lines <= 0 || slices.Contains(p.open, base) {
 		return false
 	}
 	return base.Name == "" || p.opts.Expand && base.Kind != Enum
@@ -107,7 +109,9 @@ func (p *printer) block(depth int, words string, t *Type, declarator string, at 
 	if t.Kind == Enum {
 		p.enumerators(depth+1, t)
 	} else {
+		p.open = append(p.open, t)
 		p.members(depth+1, t, at)
+		p.open = p.open[:len(p.open)-1]
 	}
 	if err := t.Body().Err; err != nil && p.err == nil {
 		p.err = fmt.Errorf("%s: %w", t, err)
@@ -133,6 +137,9 @@ func (p *printer) enumerators(depth int, t *Type) {
 func (p *printer) members(depth int, t *Type, at int64) {
 	holes := holes{union: t.Kind == Union}
 	for _, m := range t.Members() {
+		if p.lines <= 0 {
+			return
+		}
 		if hole := holes.before(m); hole != "" {
 			p.remark(depth, hole)
 		}

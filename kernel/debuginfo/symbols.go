@@ -2,6 +2,7 @@ package debuginfo
 
 import (
 	"cmp"
+	"hash/maphash"
 	"iter"
 	"slices"
 	"sync"
@@ -189,11 +190,6 @@ func (s *Symbols) hash() {
 	}
 }
 
-// hashName is FNV-1a.
-func hashName(name string) uint32 {
-	h := uint32(2166136261)
-	for i := 0; i < len(name); i++ {
-		h = (h ^ uint32(name[i])) * 16777619
-	}
-	return h ^ h>>15
-}
+var nameSeed = maphash.MakeSeed()
+
+func hashName(name string) uint32 { return uint32(maphash.String(nameSeed, name)) }

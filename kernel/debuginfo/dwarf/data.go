@@ -22,6 +22,7 @@ type Data struct {
 	release func(batch []unit)
 	guard   func(read func() error) error
 	budget  atomic.Int64 // bytes of abbreviations that may yet be compiled
+	unread  atomic.Int64 // members and constants that may yet be decoded
 
 	enumOnce    sync.Once
 	enumerators *names
@@ -71,6 +72,9 @@ func New(sections Sections, opts Options) (*Data, error) {
 	})
 	if err != nil {
 		return nil, err
+	}
+	for i := range d.units {
+		d.unread.Add(int64(len(d.units[i].data)) - int64(d.units[i].start))
 	}
 	names, damage := d.scan((*walker).index)
 	d.names = names
@@ -140,6 +144,15 @@ func releaseUnits(batch []unit, release func([]byte)) {
 func (d *Data) spend(n int) error {
 	if d.budget.Add(-int64(n)) < 0 {
 		return errors.New("abbreviation tables are shared by so many units in so many places that it must be damage")
+	}
+	return nil
+}
+
+// spendMember takes one member from the budget: in sound files there are fewer
+// members than bytes, in damaged ones structs can share theirs.
+func (d *Data) spendMember() error {
+	if d.unread.Add(-1) < 0 {
+		return errors.New("structs have more members than the file has bytes: it must be damage")
 	}
 	return nil
 }

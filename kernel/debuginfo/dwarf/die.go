@@ -191,7 +191,11 @@ func (d *Data) children(parent *die, table *shapes, visit func(*die) bool) error
 	if !parent.shape.children {
 		return nil
 	}
-	for at := parent.next; at < len(parent.unit.data); {
+	end := len(parent.unit.data)
+	if parent.sibling > parent.unit.place(parent.next) && parent.sibling <= parent.unit.end() {
+		end = int(parent.sibling - parent.unit.base)
+	}
+	for at := parent.next; at < end; {
 		if parent.unit.data[at] == 0 {
 			return nil
 		}

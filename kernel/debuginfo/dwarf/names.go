@@ -1,5 +1,7 @@
 package dwarf
 
+import "hash/maphash"
+
 // nameKind is a name space of C, as far as names at the top level go.
 type nameKind uint8
 
@@ -70,13 +72,12 @@ func newNames(s *space) *names {
 	return &names{space: s, slots: make([]uint32, 1<<12)}
 }
 
-// hashName is FNV-1a, begun with the kind.
-func hashName[S string | []byte](kind nameKind, name S) uint32 {
-	h := uint32(2166136261) ^ uint32(kind)
-	for i := 0; i < len(name); i++ {
-		h = (h ^ uint32(name[i])) * 16777619
-	}
-	return h ^ h>>15
+// seed makes the hashes differ from run to run, so that nobody can prepare a
+// file whose names all meet in one slot.
+var seed = maphash.MakeSeed()
+
+func hashName(kind nameKind, name []byte) uint32 {
+	return uint32(maphash.Bytes(seed, name)) ^ uint32(kind)*0x9e3779b1
 }
 
 // find returns the entry of a name, or the slot where it belongs.
@@ -93,7 +94,7 @@ func (n *names) find(kind nameKind, hash uint32, equal func(place) bool) (index 
 
 // lookup finds the entry of a name, nil where there is none.
 func (n *names) lookup(kind nameKind, name string) *entry {
-	i, _ := n.find(kind, hashName(kind, name), func(p place) bool { return string(n.space.name(p)) == name })
+	i, _ := n.find(kind, hashName(kind, []byte(name)), func(p place) bool { return string(n.space.name(p)) == name })
 	if i < 0 {
 		return nil
 	}

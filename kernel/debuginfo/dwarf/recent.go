@@ -1,21 +1,25 @@
 package dwarf
 
+import "math/rand/v2"
+
 // recent remembers which entry a name at a place of a string section belongs
 // to, so that its text need not be looked at again.
 type recent struct {
 	keys   []uint64 // place and kind, 0 for a free slot
 	values []uint32
 	n      int
+	factor uint64 // odd and random: multiplicative hashing that nobody can foresee
 }
 
 func (r *recent) init() {
+	r.factor = rand.Uint64() | 1
 	r.keys = make([]uint64, 1<<15)
 	r.values = make([]uint32, 1<<15)
 }
 
 func (r *recent) slot(key uint64) int {
 	mask := len(r.keys) - 1
-	i := int(key*0x9e3779b97f4a7c15>>32) & mask
+	i := int(key*r.factor>>32) & mask
 	for r.keys[i] != key && r.keys[i] != 0 {
 		i = (i + 1) & mask
 	}

@@ -30,6 +30,9 @@ func (d *Data) members(t *ctype.Type, e *die, table *shapes) ctype.Body {
 			return true
 		}
 		m, err := d.member(child)
+		if err == nil {
+			err = d.spendMember()
+		}
 		if err != nil {
 			body.Err = err
 			return false
@@ -121,12 +124,17 @@ func (d *Data) makeEnum(t *ctype.Type, e *die, table *shapes) *ctype.Type {
 	t.Signed = d.signed(e, table)
 	return d.lazy(t, func() ctype.Body {
 		body := ctype.Body{Elem: d.elem(&copied)}
-		body.Err = d.children(&copied, table, func(child *die) bool {
-			if child.shape.tag == tagEnumerator {
-				body.Enumerators = append(body.Enumerators, ctype.Enumerator{Name: d.space.string(child.name), Value: int64(child.constValue.u)})
+		err := d.children(&copied, table, func(child *die) bool {
+			if child.shape.tag != tagEnumerator {
+				return true
 			}
-			return true
+			body.Enumerators = append(body.Enumerators, ctype.Enumerator{Name: d.space.string(child.name), Value: int64(child.constValue.u)})
+			body.Err = d.spendMember()
+			return body.Err == nil
 		})
+		if body.Err == nil {
+			body.Err = err
+		}
 		return body
 	})
 }

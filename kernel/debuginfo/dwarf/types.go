@@ -2,6 +2,7 @@ package dwarf
 
 import (
 	"fmt"
+	"iter"
 
 	"github.com/kmortem/mortem/kernel/ctype"
 )
@@ -314,3 +315,42 @@ func (d *Data) makeFunc(t *ctype.Type, e *die, table *shapes) *ctype.Type {
 
 // fresh tells whether a function's DIE leaves its type to the one it refers to.
 func (d *die) fresh() bool { return d.typ == 0 && d.typeSignature == 0 && d.name == 0 }
+
+// Types goes over the names of all structs, unions, enums, typedefs and base
+// types in the index, in no particular order. Base types come as ctype.Typedef,
+// as Type takes them.
+func (d *Data) Types() iter.Seq2[ctype.Kind, string] {
+	return func(yield func(ctype.Kind, string) bool) {
+		kinds := map[nameKind]ctype.Kind{kindStruct: ctype.Struct, kindUnion: ctype.Union, kindEnum: ctype.Enum, kindOrdinary: ctype.Typedef}
+		for i := range d.names.entries {
+			if kind, ok := kinds[d.names.entries[i].kind]; ok && !yield(kind, d.nameOf(i)) {
+				return
+			}
+		}
+	}
+}
+
+// Variables goes over the names of all variables, in no particular order.
+func (d *Data) Variables() iter.Seq[string] { return d.all(kindVariable) }
+
+// Functions goes over the names of all functions, in no particular order.
+func (d *Data) Functions() iter.Seq[string] { return d.all(kindFunction) }
+
+func (d *Data) all(kind nameKind) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for i := range d.names.entries {
+			if d.names.entries[i].kind == kind && !yield(d.nameOf(i)) {
+				return
+			}
+		}
+	}
+}
+
+// nameOf reads the name of an entry of the index.
+func (d *Data) nameOf(i int) (name string) {
+	_ = d.guard(func() error {
+		name = d.space.string(d.names.entries[i].name)
+		return nil
+	})
+	return name
+}
