@@ -174,37 +174,55 @@ func (p *kdumpPart) checkComplete(f *Facts) {
 		return
 	}
 	p.checkDataStart(f)
-	const last = 512
-	from := n - min(n, last)
-	data, err := p.file.view(p.descOff+int64(from*descSize), int(n-from)*descSize, nil)
-	if err != nil {
-		return
+	if p.lastPageLost() {
+		f.Incomplete, p.cut = true, true
+		f.warn("%s: the file is cut short: the last of its %d pages are behind its end (%d bytes)", p.file.name(), n, p.file.size())
 	}
-	lost := 0
-	for ; len(data) >= descSize; data = data[descSize:] {
-		if d := p.parseDesc(data); d.off == 0 || !inStore(clampOff(d.off), int64(d.size), p.file.size()) {
-			lost++
+}
+
+// peekDescs is how many descriptors opening looks at, at each end.
+const peekDescs = 512
+
+// lastPageLost looks for the last page of a file, which lies at its end, and
+// tells whether the end is there. Descriptors that are equal share the page of
+// zeros, which may lie anywhere.
+func (p *kdumpPart) lastPageLost() bool {
+	n := min(p.present.total, peekDescs)
+	data, err := p.descriptors(p.present.total-n, n, nil)
+	if err != nil {
+		return false
+	}
+	count := map[pageDesc]int{}
+	for at := 0; at < len(data); at += descSize {
+		count[p.parseDesc(data[at:])]++
+	}
+	for at := len(data) - descSize; at >= 0; at -= descSize {
+		if d := p.parseDesc(data[at:]); count[d] == 1 || d.off == 0 {
+			return d.off == 0 || !inStore(clampOff(d.off), int64(d.size), p.file.size())
 		}
 	}
-	if lost > 0 {
-		f.Incomplete, p.cut = true, true
-		f.warn("%s: the file is cut short: at least %d of its %d pages are behind its end (%d bytes)", p.file.name(), lost, n, p.file.size())
-	}
+	return false
 }
 
 // checkDataStart compares the place of the first page with the number of
 // descriptors before it. Where they disagree, a bit of the bitmap is wrong, and
 // with it the place of every page behind.
 func (p *kdumpPart) checkDataStart(f *Facts) {
-	d, err := p.desc(0)
-	start := uint64(p.descOff) + p.present.total*descSize
-	if p.present.total == 0 || err != nil || d == (pageDesc{}) {
+	data, err := p.descriptors(0, min(p.present.total, peekDescs), nil)
+	if err != nil {
 		return
 	}
-	// The page of zeros, if there is one, comes before all others.
-	if d.off < start || d.off > start+2*p.header.blockSize {
-		f.warn("%s: the first page is at offset %#x, but the bitmap has %d pages, whose descriptors end at %#x: headers or bitmap are damaged, and pages may be found at wrong addresses",
-			p.file.name(), d.off, p.present.total, start)
+	first := ^uint64(0)
+	for ; len(data) >= descSize; data = data[descSize:] {
+		if d := p.parseDesc(data); d != (pageDesc{}) {
+			first = min(first, d.off)
+		}
+	}
+	// The data begin with the first page, or with the page of zeros, unpacked.
+	start := uint64(p.descOff) + p.present.total*descSize
+	if first != ^uint64(0) && first != start && first != start+p.header.blockSize {
+		f.warn("%s: the bitmap has %d pages, whose descriptors end at %#x, but the first page is at %#x: headers or bitmap are damaged, and pages may be found at wrong addresses",
+			p.file.name(), p.present.total, start, first)
 	}
 }
 
@@ -357,8 +375,10 @@ func (k *kdumpImage) pageError(pfn uint64, p *kdumpPart, d pageDesc, err error) 
 			e.Kind, e.Err = ErrCorrupt, fmt.Errorf("its descriptor points to offset %#x, beyond the end of the file", d.off)
 		}
 	}
-	if e.Offset = -1; clampOff(d.off) >= 0 {
-		e.Offset = p.file.locate(int64(d.off))
+	e.Offset = p.file.locate(int64(d.off))
+	if !inStore(clampOff(d.off), 0, p.file.size()) {
+		// What is wrong is the descriptor.
+		e.Offset = p.file.locate(p.descOff + int64(p.present.rank(pfn)*descSize))
 	}
 	return e
 }

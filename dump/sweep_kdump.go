@@ -110,15 +110,16 @@ func (s *sweeper) unpack(p *kdumpPart, pfn uint64, d pageDesc) (data []byte, err
 	if z := p.zero.Load(); z != nil && z.desc == d {
 		return z.data, nil
 	}
-	if d.codec() == CodecRaw && p.file.mapped() {
-		if data, err = p.rawPage(d, len(s.page)); err != nil {
-			return nil, s.img.pageError(pfn, p, d, err)
+	err = Guard(func() (err error) {
+		if d.codec() == CodecRaw && p.file.mapped() {
+			data, err = p.rawPage(d, len(s.page))
+		} else {
+			err = p.unpack(&s.dec, d, s.page)
 		}
-		return data, nil
-	}
-	err = Guard(func() error { return p.unpack(&s.dec, d, s.page) })
-	if err != nil {
-		return nil, s.img.pageError(pfn, p, d, err)
+		return s.img.pageError(pfn, p, d, err)
+	})
+	if data != nil || err != nil {
+		return data, err
 	}
 	if isZero(s.page) {
 		p.zero.CompareAndSwap(nil, &zeroPage{d, make([]byte, len(s.page))})
