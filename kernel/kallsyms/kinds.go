@@ -1,0 +1,42 @@
+package kallsyms
+
+import (
+	"strings"
+
+	"github.com/kmortem/mortem/kernel/debuginfo"
+)
+
+// kindOf tells what the letter before a name says, which is that of nm: upper
+// case for global symbols, and W or w for weak functions, V or v for weak
+// variables. Per-CPU variables of x86-64 have A (since 3.14, until 6.14).
+func kindOf(letter byte) (kind debuginfo.SymbolKind, global bool) {
+	global = letter >= 'A' && letter <= 'Z'
+	switch letter | 0x20 {
+	case 't', 'w':
+		kind = debuginfo.SymbolText
+	case 'd', 'b', 'r', 'g', 's', 'v':
+		kind = debuginfo.SymbolData
+	case 'a':
+		kind = debuginfo.SymbolAbsolute
+	}
+	return kind, global
+}
+
+// isMark tells the names that linker scripts give to the start and end of
+// something, such as __start_orc_unwind and _etext.
+func isMark(name string) bool {
+	if !strings.HasPrefix(name, "_") {
+		return false
+	}
+	name = strings.TrimLeft(name, "_")
+	for _, word := range []string{"start", "stop", "end"} {
+		if strings.HasPrefix(name, word) || strings.HasSuffix(name, "_"+word) {
+			return true
+		}
+	}
+	switch name {
+	case "text", "stext", "etext", "sdata", "edata", "sinittext", "einittext", "brk_base", "brk_limit":
+		return true
+	}
+	return false
+}
