@@ -12,6 +12,8 @@ type Option func(*options)
 type options struct {
 	cacheBytes int64
 	noMap      bool
+	raw        bool
+	rawStart   uint64
 }
 
 // WithCache bounds the memory of the cache of decompressed pages, in bytes.
@@ -59,6 +61,7 @@ func Open(paths []string, opts ...Option) (Image, error) {
 	}
 	if len(stores) == 1 {
 		stores = append(stores, findSiblings(stores[0], o.noMap)...)
+		stores = append(stores, vmSiblings(stores[0], o.noMap)...)
 	}
 	return openStores(stores, o)
 }
@@ -135,6 +138,8 @@ func dispatch(stores []store, o *options) (Image, error) {
 	first := stores[0]
 	head := headOf(first)
 	switch {
+	case o.raw:
+		return single(stores, o, "a raw image", openRaw)
 	case isKdump(head):
 		for _, s := range stores[1:] {
 			if h := headOf(s); isELF(h) {
@@ -145,13 +150,25 @@ func dispatch(stores []store, o *options) (Image, error) {
 			}
 		}
 		return openKdump(stores, o)
-	case isELF(head) && len(stores) == 1:
-		return openELF(first, o)
 	case isELF(head):
-		return nil, &FileError{File: stores[1].name(), Offset: -1, Kind: ErrFormat,
-			What: fmt.Sprintf("%s is an ELF dump, which has one file only", first.name())}
+		return single(stores, o, "an ELF dump", openELF)
+	case limeOrder(head) != nil:
+		return single(stores, o, "a LiME image", openLiME)
+	case isAVML(head):
+		return single(stores, o, "an AVML image", openAVML)
+	case isVMware(stores):
+		return openVMware(stores, o)
 	}
 	return nil, notADump(first, head)
+}
+
+// single opens a dump of a format that has one file only.
+func single(stores []store, o *options, what string, open func(store, *options) (Image, error)) (Image, error) {
+	if len(stores) > 1 {
+		return nil, &FileError{File: stores[1].name(), Offset: -1, Kind: ErrFormat,
+			What: fmt.Sprintf("%s is %s, which has one file only", stores[0].name(), what)}
+	}
+	return open(stores[0], o)
 }
 
 // headOf returns the first bytes of a file, or fewer if it is shorter.
@@ -176,12 +193,6 @@ var foreign = []struct {
 	{"\xa8\x19\x01\x73\x61\x8f\x23\xed", ErrUnsupported, "an LKCD dump of a big-endian machine; lcrash and old versions of crash read it"},
 	{"\xa8\x19\x01\x73\x61\x8f\x23\xfd", ErrUnsupported, "an s390 stand-alone dump; convert it with zgetdump -f elf"},
 	{"sadump\x00\x00", ErrUnsupported, "a dump of Fujitsu's sadump; convert it with makedumpfile"},
-	{"\xd0\xbe\xd2\xbe", ErrUnsupported, "the device state of a VMware machine; its memory is in the .vmem file beside it"},
-	{"\xd1\xba\xd1\xba", ErrUnsupported, "the device state of a VMware machine; its memory is in the .vmem file beside it"},
-	{"\xd2\xbe\xd2\xbe", ErrUnsupported, "the device state of a VMware machine; its memory is in the .vmem file beside it"},
-	{"\xd3\xbe\xd3\xbe", ErrUnsupported, "the device state of a VMware machine; its memory is in the .vmem file beside it"},
-	{"EMiL", ErrUnsupported, "a LiME image, which this version does not read"},
-	{"AVML", ErrUnsupported, "an AVML image; convert it with avml-convert to a LiME image or a plain one"},
 	{"LibvirtQemudSave", ErrUnsupported, "a saved state of libvirt; dump the machine with virsh dump --memory-only instead"},
 	{"LibvirtQemudPart", ErrUnsupported, "an unfinished saved state of libvirt; dump the machine with virsh dump --memory-only instead"},
 	{"QEVM", ErrUnsupported, "a saved state of QEMU; dump the machine with dump-guest-memory instead"},
