@@ -58,8 +58,8 @@ func (d *Data) member(e *die) (ctype.Member, error) {
 	if !isField {
 		return m, nil
 	}
-	m.BitSize = uint8(bits)
-	return m, bitField(&m, e)
+	first, err := firstBit(&m, e, int64(bits))
+	return ctype.MemberAt(m.Name, m.Type, first, uint8(bits)), err
 }
 
 // memberOffset is the member's offset in bytes. DWARF 2 wrote it as an
@@ -81,36 +81,30 @@ func memberOffset(e *die) (int64, bool) {
 	return 0, false
 }
 
-// bitField finds the bits of a bit-field: from DW_AT_data_bit_offset, which
-// counts from the start of the struct (DWARF 4 and 5, section 5.7.6), or from
-// the older DW_AT_bit_offset, which counts from the most significant bit of a
-// storage unit of DW_AT_byte_size bytes (DWARF 3, section 5.6.6).
-func bitField(m *ctype.Member, e *die) error {
-	unit := m.Type.Size()
-	if n, ok := e.byteSize.constant(16); ok && n > 0 {
-		unit = int64(n)
-	}
-	var first int64 // bit, from the start of the struct
+// firstBit finds where in its struct a bit-field begins: from
+// DW_AT_data_bit_offset, which counts from the start of the struct (DWARF 4 and
+// 5, section 5.7.6), or from the older DW_AT_bit_offset, which counts from the
+// most significant bit of a storage unit of DW_AT_byte_size bytes (DWARF 3,
+// section 5.6.6).
+func firstBit(m *ctype.Member, e *die, width int64) (int64, error) {
+	first := m.Offset * 8
 	if n, ok := e.dataBitOffset.constant(math.MaxInt64 / 16); ok {
-		first = m.Offset*8 + int64(n)
+		first += int64(n)
 	} else if e.bitOffset.class == classConstant || e.bitOffset.class == classSigned {
+		unit := m.Type.Size()
+		if n, ok := e.byteSize.constant(16); ok && n > 0 {
+			unit = int64(n)
+		}
 		n := int64(e.bitOffset.u)
 		if n < -128 || n > 128 {
-			return fmt.Errorf("bit-field %q begins at bit %d of its storage unit", m.Name, n)
+			return 0, fmt.Errorf("bit-field %q begins at bit %d of its storage unit", m.Name, n)
 		}
-		first = m.Offset*8 + unit*8 - n - int64(m.BitSize)
-	} else {
-		first = m.Offset * 8
+		first += unit*8 - n - width
 	}
 	if first < 0 {
-		return fmt.Errorf("bit-field %q begins before its struct", m.Name)
+		return 0, fmt.Errorf("bit-field %q begins before its struct", m.Name)
 	}
-	size := m.Type.Size()
-	m.Offset, m.BitOffset = first/8, uint8(first%8)
-	if size > 0 && size <= 16 && first%(size*8)+int64(m.BitSize) <= size*8 {
-		m.Offset, m.BitOffset = first/(size*8)*size, uint8(first%(size*8))
-	}
-	return nil
+	return first, nil
 }
 
 // makeEnum decodes an enum without its constants.
