@@ -36,6 +36,13 @@ func newRoot(stdout, stderr io.Writer) *cobra.Command {
 			"engineer would otherwise dig out by hand.\n\n" + statusHelp,
 		SilenceErrors: true,
 		SilenceUsage:  true,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usage("there is no command %q; see 'mortem --help'", args[0])
+			}
+			return nil
+		},
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.SetOut(stdout)
 	root.SetErr(stderr)
