@@ -11,6 +11,7 @@ import (
 	"github.com/kmortem/mortem/kernel/ctype"
 	"github.com/kmortem/mortem/kernel/debuginfo/dwarf"
 	"github.com/kmortem/mortem/kernel/debuginfo/elffile"
+	"github.com/kmortem/mortem/kernel/debuginfo/mapfile"
 )
 
 // elfSource is an ELF file with DWARF and a symbol table.
@@ -53,7 +54,7 @@ func (s *elfSource) open(file *elffile.File, o *options) error {
 	}
 	opts := dwarf.Options{
 		Release: file.Release,
-		Guard:   func(read func() error) error { return elffile.Guard(s.path, read) },
+		Guard:   func(read func() error) error { return mapfile.Guard(s.path, read) },
 		Split:   s.split,
 	}
 	if opts.Alt, err = s.alternate(file, o); err != nil {

@@ -9,10 +9,10 @@ import (
 	"debug/elf"
 	"errors"
 	"fmt"
-	"os"
-	"runtime/debug"
 	"strings"
 	"sync"
+
+	"github.com/kmortem/mortem/kernel/debuginfo/mapfile"
 )
 
 // ErrNotELF is wrapped by the errors for files of another kind.
@@ -21,7 +21,7 @@ var ErrNotELF = errors.New("not an ELF file")
 // File is an open ELF file. Its methods are safe for use by many goroutines.
 type File struct {
 	path string
-	m    *mapping
+	m    *mapfile.File
 	elf  *elf.File
 	addr map[string]uint64 // section addresses for relocation, see SetSectionAddresses
 
@@ -37,38 +37,26 @@ type sectionCopy struct {
 // Open maps the file and reads its headers. The error wraps ErrNotELF for a
 // file that is none.
 func Open(path string) (*File, error) {
-	f, err := os.Open(path)
+	m, err := mapfile.Open(path)
 	if err != nil {
 		return nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s: %w but a %s", path, ErrNotELF, kindOf(info.Mode()))
-	}
-	m, err := mapFile(f, info.Size())
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return open(path, m)
 }
 
 // New opens an ELF file that is in memory; the name is for messages.
 func New(name string, data []byte) (*File, error) {
-	return open(name, &mapping{data: data})
+	return open(name, mapfile.InMemory(data))
 }
 
-func open(path string, m *mapping) (*File, error) {
+func open(path string, m *mapfile.File) (*File, error) {
 	file := &File{path: path, m: m, copies: map[int]sectionCopy{}}
-	err := Guard(path, func() (err error) {
-		file.elf, err = readHeaders(m.data)
+	err := mapfile.Guard(path, func() (err error) {
+		file.elf, err = readHeaders(m.Data())
 		return err
 	})
 	if err != nil {
-		m.close()
+		m.Close()
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return file, nil
@@ -90,34 +78,6 @@ func readHeaders(data []byte) (*elf.File, error) {
 	return e, nil
 }
 
-func kindOf(mode os.FileMode) string {
-	switch {
-	case mode.IsDir():
-		return "directory"
-	case mode&os.ModeDevice != 0:
-		return "device"
-	}
-	return "special file"
-}
-
-// Guard runs read, which touches mapped files, and turns the fault of a file
-// that was cut short while it was in use into an error.
-func Guard(path string, read func() error) (err error) {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		r := recover()
-		if r == nil {
-			return
-		}
-		if fault, ok := r.(interface{ Addr() uintptr }); ok {
-			err = fmt.Errorf("%s: the file was changed or cut short while it was in use (fault at %#x)", path, fault.Addr())
-			return
-		}
-		panic(r)
-	}()
-	return read()
-}
-
 // Path is the name that the file was opened by.
 func (f *File) Path() string { return f.path }
 
@@ -132,23 +92,11 @@ func (f *File) Machine() elf.Machine { return f.elf.Machine }
 func (f *File) Is64() bool { return f.elf.Class == elf.ELFCLASS64 }
 
 // Close unmaps the file; slices of it are not to be used after that.
-func (f *File) Close() error { return f.m.close() }
+func (f *File) Close() error { return f.m.Close() }
 
 // Release lets go of the physical memory behind a section that Section
 // returned, or a part of it, where it is mapped. The data stay readable.
-func (f *File) Release(part []byte) {
-	if f.inMapping(part) {
-		f.m.release(part)
-	}
-}
-
-func (f *File) inMapping(part []byte) bool {
-	if !f.m.mapped || len(part) == 0 {
-		return false
-	}
-	off := offsetIn(f.m.data, part)
-	return off <= uintptr(len(f.m.data)) && uintptr(len(part)) <= uintptr(len(f.m.data))-off
-}
+func (f *File) Release(part []byte) { f.m.Release(part) }
 
 // find returns the index of the section, which may also be there under the
 // name that the old way of compression gave it, or -1.
@@ -207,7 +155,7 @@ func (f *File) sectionAt(i int) ([]byte, error) {
 	defer f.mu.Unlock()
 	c, ok := f.copies[i]
 	if !ok {
-		c.err = Guard(f.path, func() (err error) {
+		c.err = mapfile.Guard(f.path, func() (err error) {
 			c.data, err = f.makeCopy(s, raw, packed, relocs)
 			return err
 		})
@@ -235,10 +183,10 @@ func (f *File) makeCopy(s *elf.Section, raw []byte, packed bool, relocs int) ([]
 
 // raw is what the file holds of a section.
 func (f *File) raw(s *elf.Section) ([]byte, error) {
-	size := uint64(len(f.m.data))
+	size := uint64(len(f.m.Data()))
 	if s.Offset > size || s.FileSize > size-s.Offset {
 		return nil, fmt.Errorf("%s: section %s at %#x, %d bytes, goes beyond the end of the file (%d bytes): is the file cut short?",
 			f.path, s.Name, s.Offset, s.FileSize, size)
 	}
-	return f.m.data[s.Offset : s.Offset+s.FileSize : s.Offset+s.FileSize], nil
+	return f.m.Data()[s.Offset : s.Offset+s.FileSize : s.Offset+s.FileSize], nil
 }

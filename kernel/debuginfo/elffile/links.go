@@ -7,6 +7,8 @@ import (
 	"hash/crc32"
 	"io"
 	"os"
+
+	"github.com/kmortem/mortem/kernel/debuginfo/mapfile"
 )
 
 // DebugLink returns the file name in .gnu_debuglink, which has the debug
@@ -17,7 +19,7 @@ func (f *File) DebugLink() (name string, crc uint32) {
 	if err != nil {
 		return "", 0
 	}
-	err = Guard(f.path, func() error {
+	err = mapfile.Guard(f.path, func() error {
 		end := bytes.IndexByte(data, 0)
 		sum := (end + 4) &^ 3 // padded to 4 bytes
 		if end <= 0 || sum+4 > len(data) {
@@ -40,7 +42,7 @@ func (f *File) AltLink() (name string, id []byte) {
 	if err != nil {
 		return "", nil
 	}
-	_ = Guard(f.path, func() error {
+	_ = mapfile.Guard(f.path, func() error {
 		if end := bytes.IndexByte(data, 0); end > 0 {
 			name, id = string(data[:end]), bytes.Clone(data[end+1:])
 		} else if supplementary, other, sum := f.supplement(); !supplementary {
@@ -54,7 +56,7 @@ func (f *File) AltLink() (name string, id []byte) {
 // SupplementID is the id by which AltLink refers to this file.
 func (f *File) SupplementID() []byte {
 	var id []byte
-	_ = Guard(f.path, func() error {
+	_ = mapfile.Guard(f.path, func() error {
 		if supplementary, _, sum := f.supplement(); supplementary {
 			id = sum
 		}

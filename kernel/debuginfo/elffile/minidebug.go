@@ -6,6 +6,8 @@ import (
 	"io"
 
 	"github.com/mikelolasagasti/xz"
+
+	"github.com/kmortem/mortem/kernel/debuginfo/mapfile"
 )
 
 // MiniDebug opens the small ELF file, compressed with xz, that distributions
@@ -17,7 +19,7 @@ func (f *File) MiniDebug() (*File, error) {
 		return nil, err
 	}
 	var plain []byte
-	err = Guard(f.path, func() error {
+	err = mapfile.Guard(f.path, func() error {
 		r, err := xz.NewReader(bytes.NewReader(data), 0)
 		if err != nil {
 			return err

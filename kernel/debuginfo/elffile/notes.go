@@ -3,6 +3,8 @@ package elffile
 import (
 	"debug/elf"
 	"encoding/binary"
+
+	"github.com/kmortem/mortem/kernel/debuginfo/mapfile"
 )
 
 const noteBuildID = 3 // NT_GNU_BUILD_ID
@@ -12,7 +14,7 @@ const noteBuildID = 3 // NT_GNU_BUILD_ID
 // there are no sections, the segments are looked at.
 func (f *File) BuildID() []byte {
 	var id []byte
-	_ = Guard(f.path, func() error {
+	_ = mapfile.Guard(f.path, func() error {
 		id = f.findBuildID()
 		return nil
 	})
@@ -30,12 +32,12 @@ func (f *File) findBuildID() []byte {
 			}
 		}
 	}
-	size := uint64(len(f.m.data))
+	size := uint64(len(f.m.Data()))
 	for _, p := range f.elf.Progs {
 		if p.Type != elf.PT_NOTE || p.Off > size || p.Filesz > size-p.Off {
 			continue
 		}
-		if id := BuildIDFromNotes(f.m.data[p.Off:p.Off+p.Filesz], p.Align); id != nil {
+		if id := BuildIDFromNotes(f.m.Data()[p.Off:p.Off+p.Filesz], p.Align); id != nil {
 			return id
 		}
 	}

@@ -5,6 +5,8 @@ import (
 	"debug/elf"
 	"encoding/binary"
 	"fmt"
+
+	"github.com/kmortem/mortem/kernel/debuginfo/mapfile"
 )
 
 const (
@@ -27,7 +29,7 @@ type Symbol struct {
 // There are none in a file without such a table.
 func (f *File) Symbols() ([]Symbol, error) {
 	var list []Symbol
-	err := Guard(f.path, func() (err error) {
+	err := mapfile.Guard(f.path, func() (err error) {
 		list, err = f.readSymbols()
 		return err
 	})
