@@ -12,7 +12,8 @@ import (
 // superLayout is struct super_block (include/linux/fs.h, since 6.18
 // include/linux/fs/super_types.h). What changed: s_dentry_lru is a plain list
 // counted by s_nr_dentry_unused until 3.11 and in RHEL 7, and a struct list_lru
-// since 3.12; s_mounts exists since 3.3.
+// since 3.12; s_mounts exists since 3.3 and is a single pointer since 6.18;
+// s_count became the refcount_t s_passive in 7.x.
 type superLayout struct {
 	kernel.Layout `kernel:"struct super_block"`
 	List          kernel.U64    `kernel:"s_list.next"`
@@ -20,13 +21,13 @@ type superLayout struct {
 	Type          kernel.U64    `kernel:"s_type"`
 	Root          kernel.U64    `kernel:"s_root"`
 	Dev           kernel.U32    `kernel:"s_dev"`
-	Count         kernel.I32    `kernel:"s_count"`
+	Count         kernel.I32    `kernel:"s_count|s_passive.refs.counter"`
 	Active        kernel.I32    `kernel:"s_active.counter"`
 	Flags         kernel.Uint   `kernel:"s_flags"`
 	Inodes        kernel.U64    `kernel:"s_inodes.next"`
 	DentryLRU     kernel.Offset `kernel:"s_dentry_lru"`
 	NrUnused      kernel.Uint   `kernel:"s_nr_dentry_unused,optional"`
-	Mounts        kernel.U64    `kernel:"s_mounts.next,optional"`
+	Mounts        kernel.U64    `kernel:"s_mounts.next|s_mounts,optional"`
 	Frozen        kernel.Uint   `kernel:"s_writers.frozen|s_frozen,optional"`
 }
 
@@ -43,7 +44,7 @@ type SuperBlock struct {
 	Type   string // the file system type's name, escaped
 	Root   uint64 // s_root, the address of the root dentry; 0 while it is being set up
 	Dev    uint32 // s_dev as the kernel has it: major << 20 | minor
-	Count  int32  // s_count
+	Count  int32  // s_count, s_passive
 	Active int32  // s_active
 	Flags  uint64 // s_flags
 	Frozen uint64 // s_writers.frozen: 0 is not frozen; 4 is frozen (SB_FREEZE_COMPLETE)
