@@ -1,8 +1,12 @@
 package vfs
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
+
+	"github.com/kmortem/mortem/kernel/ctype"
 )
 
 // dentryFlags are the bits of d_flags that walks depend on; 0 where the
@@ -36,14 +40,30 @@ var (
 		bit(0, "AUTOFS_PENDING"), bit(1, "NFSFS_RENAMED"), bit(2, "DISCONNECTED"), bit(3, "REFERENCED"),
 		bit(4, "UNHASHED"), bit(5, "INOTIFY_PARENT_WATCHED"), bit(6, "COOKIE"), bit(7, "FSNOTIFY_PARENT_WATCHED"),
 	}
-	// 3.3 to 6.14, which only added and freed bits; RHEL 7's 3.10 has them
-	// with entry types and LRU_LIST taken over from 3.12 and 3.13.
+	// 3.3 to 6.14: the lower bits, which all of these releases share. Bit 7
+	// is RCUACCESS until 5.0 and DONTCACHE since 5.8.
 	flags3 = []flagName{
 		bit(0, "OP_HASH"), bit(1, "OP_COMPARE"), bit(2, "OP_REVALIDATE"), bit(3, "OP_DELETE"), bit(4, "OP_PRUNE"),
-		bit(5, "DISCONNECTED"), bit(6, "REFERENCED"), bit(7, "DONTCACHE"), bit(8, "CANT_MOUNT"), bit(9, "GENOCIDE"),
+		bit(5, "DISCONNECTED"), bit(6, "REFERENCED"), bit(8, "CANT_MOUNT"), bit(9, "GENOCIDE"),
 		bit(10, "SHRINK_LIST"), bit(11, "OP_WEAK_REVALIDATE"), bit(12, "NFSFS_RENAMED"), bit(13, "COOKIE"),
-		bit(14, "FSNOTIFY_PARENT_WATCHED"), bit(15, "DENTRY_KILLED"), bit(16, "MOUNTED"), bit(17, "NEED_AUTOMOUNT"),
+		bit(14, "FSNOTIFY_PARENT_WATCHED"), bit(16, "MOUNTED"), bit(17, "NEED_AUTOMOUNT"),
 		bit(18, "MANAGE_TRANSIT"), bit(19, "LRU_LIST"),
+	}
+	// RHEL 7's 3.10: the entry types of 3.13 at other places.
+	flagsRHEL7 = []flagName{
+		bit(20, "DENTRY_KILLED"),
+		entryType(7<<24, 0<<24, "MISS_TYPE"), entryType(7<<24, 1<<24, "DIRECTORY_TYPE"), entryType(7<<24, 2<<24, "AUTODIR_TYPE"),
+		entryType(7<<24, 3<<24, "SYMLINK_TYPE"), entryType(7<<24, 4<<24, "FILE_TYPE"), bit(27, "OP_REAL"),
+	}
+	// 3.13 to 3.19.
+	flags313 = []flagName{
+		bit(15, "DENTRY_KILLED"),
+		entryType(7<<20, 0<<20, "MISS_TYPE"), entryType(7<<20, 1<<20, "DIRECTORY_TYPE"), entryType(7<<20, 2<<20, "AUTODIR_TYPE"),
+		entryType(7<<20, 3<<20, "SYMLINK_TYPE"), entryType(7<<20, 4<<20, "FILE_TYPE"), bit(23, "MAY_FREE"),
+	}
+	// 4.0 to 6.14.
+	flags4 = []flagName{
+		bit(15, "DENTRY_KILLED"),
 		entryType(7<<20, 0<<20, "MISS_TYPE"), entryType(7<<20, 1<<20, "WHITEOUT_TYPE"), entryType(7<<20, 2<<20, "DIRECTORY_TYPE"),
 		entryType(7<<20, 3<<20, "AUTODIR_TYPE"), entryType(7<<20, 4<<20, "REGULAR_TYPE"), entryType(7<<20, 5<<20, "SPECIAL_TYPE"),
 		entryType(7<<20, 6<<20, "SYMLINK_TYPE"),
@@ -59,7 +79,7 @@ func (fs *FS) resolveFlags() {
 	case fs.k.HasField("struct dentry", "d_mounted"):
 		fs.flags = flags26
 	default:
-		fs.flags = flags3
+		fs.flags = fs.macroFlags()
 	}
 	fs.known = dentryFlags{
 		referenced: fs.flagBit("REFERENCED"),
@@ -69,6 +89,38 @@ func (fs *FS) resolveFlags() {
 		mounted:    fs.flagBit("MOUNTED"),
 		entryType:  fs.flagMask("MISS_TYPE"),
 	}
+}
+
+// macroFlags are the bits of 3.3 to 6.14. A counted s_dentry_lru beside d_lockref
+// is what only RHEL 7 has; d_child moved out of d_u in 3.19, the last release
+// with the entry types of 3.13 (whose own are told wrongly here); d_seq became a
+// seqcount_spinlock_t in 5.9, one release after DONTCACHE came.
+func (fs *FS) macroFlags() []flagName {
+	list := slices.Clone(flags3)
+	lockref := fs.k.HasField("struct dentry", "d_lockref")
+	switch {
+	case lockref && fs.super.NrUnused.Has():
+		list = append(list, flagsRHEL7...)
+	case fs.dentry.Sibling.Path() == "d_u.d_child.next":
+		list = append(list, flags313...)
+	default:
+		list = append(list, flags4...)
+	}
+	seventh := "DONTCACHE"
+	if f, err := fs.dentryField("d_seq"); err == nil && f.Type.Name == "seqcount_t" {
+		seventh = "RCUACCESS"
+	}
+	list = append(list, bit(7, seventh))
+	slices.SortStableFunc(list, func(a, b flagName) int { return cmp.Compare(a.mask, b.mask) })
+	return list
+}
+
+func (fs *FS) dentryField(path string) (ctype.Field, error) {
+	t, err := fs.k.Type("struct dentry")
+	if err != nil {
+		return ctype.Field{}, err
+	}
+	return t.Field(path)
 }
 
 // flagsFromEnum takes the bits from enum dentry_flags, which exists since 6.15.
