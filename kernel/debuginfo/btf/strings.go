@@ -1,0 +1,62 @@
+package btf
+
+import (
+	stdstrings "strings"
+
+	"github.com/kmortem/mortem/kernel/cstr"
+)
+
+// strings is the string section. Names are parts of it.
+type strings struct {
+	before *strings // the section that this one continues
+	text   string
+}
+
+// maxName bounds names, so that damaged offsets into one long string cost
+// little. KSYM_NAME_LEN is 512.
+const maxName = 1 << 10
+
+func (s *strings) load(section []byte) error {
+	if s.before == nil && (len(section) == 0 || section[0] != 0) {
+		return damaged("its strings do not begin with an empty one")
+	}
+	if uint64(s.start())+uint64(len(section)) > 1<<32-1 {
+		return damaged("it has more strings than offsets")
+	}
+	s.text = string(section)
+	return nil
+}
+
+// start is the offset of the section's first byte.
+func (s *strings) start() uint32 {
+	if s.before == nil {
+		return 0
+	}
+	return s.before.start() + uint32(len(s.before.text))
+}
+
+// at returns the string at an offset as it stands there.
+func (s *strings) at(off uint32) string {
+	if start := s.start(); off < start {
+		return s.before.at(off)
+	} else if off -= start; uint64(off) >= uint64(len(s.text)) {
+		return ""
+	}
+	text := s.text[off:min(uint64(len(s.text)), uint64(off)+maxName)]
+	if i := stdstrings.IndexByte(text, 0); i >= 0 {
+		return text[:i]
+	}
+	return text
+}
+
+// show returns the string at an offset, fit to be shown.
+func (s *strings) show(off uint32) string {
+	name := s.at(off)
+	for i := range len(name) {
+		if name[i] <= ' ' || name[i] >= 0x7f {
+			// Base types have blanks in their names, damaged ones worse.
+			return cstr.Show([]byte(name))
+		}
+	}
+	return name
+}
