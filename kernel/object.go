@@ -40,6 +40,11 @@ func (k *Kernel) ObjectAt(typeName string, addr uint64) (*Object, error) {
 	return &Object{k: k, typ: t, addr: addr}, nil
 }
 
+// ObjectOf returns the object of a type at a kernel virtual address.
+func (k *Kernel) ObjectOf(t *ctype.Type, addr uint64) *Object {
+	return &Object{k: k, typ: t, addr: addr}
+}
+
 func (o *Object) fail(format string, args ...any) *Object {
 	return &Object{k: o.k, typ: o.typ, addr: o.addr, err: fmt.Errorf(format, args...)}
 }
@@ -52,6 +57,9 @@ func (o *Object) Addr() uint64 { return o.addr }
 
 // Type is the object's C type.
 func (o *Object) Type() *ctype.Type { return o.typ }
+
+// BitField is the object's width in bits where it is a bit-field, 0 otherwise.
+func (o *Object) BitField() int { return int(o.bits.BitSize) }
 
 // Field returns a member by the path that ctype.Type.Field takes. A pointer
 // is followed first, as C's -> does.

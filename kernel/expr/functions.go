@@ -1,0 +1,102 @@
+package expr
+
+import (
+	"strings"
+
+	"github.com/kmortem/mortem/kernel/ctype"
+)
+
+// sizeof is sizeof(type) or sizeof(expression).
+func (p *parser) sizeof() (Value, error) {
+	if t, ok, err := p.castType(); err != nil || ok {
+		if err != nil {
+			return Value{}, err
+		}
+		return Value{typ: unsignedLong, number: uint64(t.Size())}, nil
+	}
+	v, err := p.unary()
+	if err != nil {
+		return v, err
+	}
+	return Value{typ: unsignedLong, number: uint64(v.typ.Size())}, nil
+}
+
+// containerOf is container_of(pointer, type, member).
+func (p *parser) containerOf() (Value, error) {
+	if err := p.expect("("); err != nil {
+		return Value{}, err
+	}
+	v, err := p.binary(0)
+	if err != nil {
+		return v, err
+	}
+	if err := p.expect(","); err != nil {
+		return Value{}, err
+	}
+	t, err := p.typeName()
+	if err != nil {
+		return Value{}, err
+	}
+	if err := p.expect(","); err != nil {
+		return Value{}, err
+	}
+	path, err := p.memberPath()
+	if err != nil {
+		return Value{}, err
+	}
+	f, err := t.Field(path)
+	if err != nil {
+		return Value{}, err
+	}
+	addr, err := v.Uint()
+	if err != nil {
+		return Value{}, err
+	}
+	return Value{typ: pointerTo(t), number: addr - uint64(f.Offset)}, nil
+}
+
+// memberPath is a path of members up to a closing parenthesis.
+func (p *parser) memberPath() (string, error) {
+	var path strings.Builder
+	for !p.accept(")") {
+		if p.tok.kind == end || p.err != nil {
+			return "", p.fail("%q is expected here", ")")
+		}
+		path.WriteString(p.tok.text)
+		p.next()
+	}
+	return path.String(), nil
+}
+
+// perCPU is per_cpu(variable, cpu).
+func (p *parser) perCPU() (Value, error) {
+	if err := p.expect("("); err != nil {
+		return Value{}, err
+	}
+	v, err := p.unary()
+	if err != nil {
+		return v, err
+	}
+	if err := p.expect(","); err != nil {
+		return Value{}, err
+	}
+	n, err := p.binary(0)
+	if err != nil {
+		return n, err
+	}
+	if err := p.expect(")"); err != nil {
+		return Value{}, err
+	}
+	cpu, err := n.Uint()
+	if err != nil {
+		return Value{}, err
+	}
+	if v.object == nil || v.typ.Strip().Kind == ctype.Void {
+		return Value{}, p.fail("per_cpu takes a variable")
+	}
+	addr, err := p.k.PerCPU(v.object.Addr(), cpu)
+	if err != nil {
+		return Value{}, err
+	}
+	return Value{object: p.k.ObjectOf(v.typ, addr), typ: v.typ}, nil
+}

@@ -1,0 +1,179 @@
+package expr
+
+import (
+	"fmt"
+
+	"github.com/kmortem/mortem/kernel/ctype"
+)
+
+var (
+	unsignedLong = &ctype.Type{Kind: ctype.Int, Name: "unsigned long", Bytes: 8}
+	signedLong   = &ctype.Type{Kind: ctype.Int, Name: "long", Bytes: 8, Signed: true}
+)
+
+// pointerTo is the type of a pointer on a 64-bit machine.
+func pointerTo(t *ctype.Type) *ctype.Type {
+	return ctype.Lazy(&ctype.Type{Kind: ctype.Pointer, Bytes: 8}, func() ctype.Body { return ctype.Body{Elem: t} })
+}
+
+// target is the type that a pointer points to or that an array consists of.
+func target(t *ctype.Type) (*ctype.Type, bool) {
+	t = t.Strip()
+	if t.Kind == ctype.Pointer || t.Kind == ctype.Array {
+		return t.Elem(), true
+	}
+	return nil, false
+}
+
+func (p *parser) deref(v Value) (Value, error) {
+	t, ok := target(v.typ)
+	if !ok {
+		return Value{}, p.fail("%s is no pointer", v.typ)
+	}
+	addr, err := v.Uint()
+	if err != nil {
+		return Value{}, err
+	}
+	return Value{object: p.k.ObjectOf(t, addr), typ: t}, nil
+}
+
+func (p *parser) address(v Value) (Value, error) {
+	if v.object == nil {
+		return Value{}, p.fail("a number has no address")
+	}
+	if v.object.BitField() != 0 {
+		return Value{}, p.fail("a bit-field has no address")
+	}
+	return Value{typ: pointerTo(v.typ), number: v.object.Addr()}, nil
+}
+
+func (p *parser) negate(v Value) (Value, error) {
+	n, err := v.Uint()
+	return Value{typ: signedLong, number: -n}, err
+}
+
+func (p *parser) invert(v Value) (Value, error) {
+	n, err := v.Uint()
+	return Value{typ: unsignedLong, number: ^n}, err
+}
+
+// member takes a member of a structure, or of what a pointer points to: both
+// spellings are taken for both, as there is only one that can be meant.
+func (p *parser) member(v Value, member string) (Value, error) {
+	if v.object == nil || v.typ.Strip().Kind == ctype.Pointer {
+		var err error
+		if v, err = p.deref(v); err != nil {
+			return v, err
+		}
+	}
+	o := v.object.Field(member)
+	if err := o.Err(); err != nil {
+		return Value{}, err
+	}
+	return Value{object: o, typ: o.Type()}, nil
+}
+
+func (p *parser) index(v, i Value) (Value, error) {
+	n, err := i.Uint()
+	if err != nil {
+		return Value{}, err
+	}
+	t, ok := target(v.typ)
+	if !ok {
+		return Value{}, p.fail("%s has no elements", v.typ)
+	}
+	if a := v.typ.Strip(); a.Kind == ctype.Array && a.Count >= 0 && n >= uint64(a.Count) {
+		return Value{}, p.fail("index %d of %s", int64(n), v.typ)
+	}
+	base, err := v.Uint()
+	if err != nil {
+		return Value{}, err
+	}
+	return Value{object: p.k.ObjectOf(t, base+n*uint64(t.Size())), typ: t}, nil
+}
+
+func (p *parser) cast(t *ctype.Type, v Value) (Value, error) {
+	switch t.Strip().Kind {
+	case ctype.Pointer, ctype.Int, ctype.Enum:
+	default:
+		return Value{}, p.fail("nothing can be cast to %s; a pointer to it can", t)
+	}
+	n, err := v.Uint()
+	if err != nil {
+		return Value{}, err
+	}
+	if size := t.Size(); size > 0 && size < 8 {
+		shift := uint(64 - 8*size)
+		n <<= shift
+		if signed(t) {
+			n = uint64(int64(n) >> shift)
+		} else {
+			n >>= shift
+		}
+	}
+	return Value{typ: t, number: n}, nil
+}
+
+func (p *parser) arithmetic(op string, a, b Value) (Value, error) {
+	x, err := a.Uint()
+	if err != nil {
+		return Value{}, err
+	}
+	y, err := b.Uint()
+	if err != nil {
+		return Value{}, err
+	}
+	// A pointer counts in elements.
+	if t, ok := target(a.typ); ok && (op == "+" || op == "-") {
+		size := uint64(max(t.Size(), 1))
+		if _, both := target(b.typ); both && op == "-" {
+			return Value{typ: signedLong, number: uint64(int64(x-y) / int64(size))}, nil
+		}
+		if op == "-" {
+			y = -y
+		}
+		return Value{typ: pointerTo(t), number: x + y*size}, nil
+	}
+	n, err := calculate(op, x, y)
+	if err != nil {
+		return Value{}, p.fail("%v", err)
+	}
+	t := unsignedLong
+	if signed(a.typ) && signed(b.typ) {
+		t = signedLong
+	}
+	return Value{typ: t, number: n}, nil
+}
+
+func calculate(op string, x, y uint64) (uint64, error) {
+	switch op {
+	case "+":
+		return x + y, nil
+	case "-":
+		return x - y, nil
+	case "*":
+		return x * y, nil
+	case "/", "%":
+		if y == 0 {
+			return 0, fmt.Errorf("division by zero")
+		}
+		if op == "/" {
+			return x / y, nil
+		}
+		return x % y, nil
+	case "<<":
+		return x << y, nil
+	case ">>":
+		return x >> y, nil
+	case "&":
+		return x & y, nil
+	case "|":
+		return x | y, nil
+	case "^":
+		return x ^ y, nil
+	}
+	if x == y { // ==
+		return 1, nil
+	}
+	return 0, nil
+}
