@@ -78,6 +78,12 @@ func (f *Facts) finish() {
 	if f.byQEMU || f.qemuNotes {
 		f.Variant = append(f.Variant, "captured by QEMU")
 	}
+	f.takeFromInfo()
+}
+
+// takeFromInfo takes from VMCOREINFO what it knows best, and compares it with
+// the header.
+func (f *Facts) takeFromInfo() {
 	v := f.VMCoreInfo
 	if v == nil {
 		return

@@ -2,6 +2,7 @@ package dump
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"unicode/utf8"
 )
@@ -14,6 +15,9 @@ type options struct {
 	noMap      bool
 	raw        bool
 	rawStart   uint64
+	noScan     bool
+	progress   func(Progress)
+	ctx        context.Context
 }
 
 // WithCache bounds the memory of the cache of decompressed pages, in bytes.
@@ -28,6 +32,9 @@ func gather(opts []Option) *options {
 	o := &options{}
 	for _, opt := range opts {
 		opt(o)
+	}
+	if o.ctx == nil {
+		o.ctx = context.Background()
 	}
 	if o.cacheBytes <= 0 {
 		o.cacheBytes = defaultCache()
@@ -45,6 +52,11 @@ func gather(opts []Option) *options {
 // ErrUnsupported for a dump of a kind that is not read, ErrDamaged for one of
 // which nothing can be read. A dump that has lost its end is opened; then
 // Facts.Incomplete is set.
+//
+// Where the headers have no VMCOREINFO, as those of LiME, AVML, VMware and plain
+// images and of many that QEMU writes, Open looks for it in memory, which takes
+// as long as reading the file up to the place where it is: WithProgress tells
+// how far that is, WithoutScan leaves it out.
 func Open(paths []string, opts ...Option) (Image, error) {
 	o := gather(opts)
 	if len(paths) == 0 {
@@ -125,6 +137,9 @@ func openStores(stores []store, o *options) (img Image, err error) {
 		img, err = dispatch(stores, o)
 		return err
 	})
+	if err == nil {
+		err = findVMCoreInfo(img, o)
+	}
 	if err != nil {
 		_ = closeAll(stores) // opened for reading only
 		return nil, err

@@ -60,6 +60,10 @@ func (e *spanImage) setSpans(c *spanClaims) (cut int) {
 // finish makes the image ready to read, once its spans and facts are known.
 func (e *spanImage) finish(opt *options) {
 	e.facts.finish()
+	e.makeCache(opt)
+}
+
+func (e *spanImage) makeCache(opt *options) {
 	e.cache = newPageCache(e.facts.PageSize, opt.cacheBytes, e.facts.MaxPhys/e.facts.PageSize+1, e.loadPage)
 }
 

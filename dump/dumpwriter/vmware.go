@@ -16,7 +16,7 @@ type VMwareCPU struct {
 
 // VMware writes the state file of a suspended machine to state, and its memory
 // to vmem, or into the state file where vmem is nil. The layout is that of
-// crash's vmware_vmss.h. Blocks says to write registers as blocks, as newer
+// crash's vmware_vmss.h; crash 8.0.2 opens the files. Blocks says to write registers as blocks, as newer
 // products do.
 func VMware(state, vmem io.WriterAt, mem Memory, cpus []VMwareCPU, blocks bool, cfg Config) error {
 	c := cfg.withDefaults()
@@ -64,7 +64,9 @@ func VMware(state, vmem io.WriterAt, mem Memory, cpus []VMwareCPU, blocks bool, 
 			return err
 		}
 	}
-	out.write([]byte{0, 0})
+	// crash 8.0.2 reads more records of groups than there are, so that a state
+	// file must not be small.
+	out.write(make([]byte, max(2, 32768-out.at)))
 	return out.flush()
 }
 
