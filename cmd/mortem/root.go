@@ -50,9 +50,11 @@ func newRoot(stdout, stderr io.Writer) *cobra.Command {
 		return usage("%w; see '%s --help'", err, c.CommandPath())
 	})
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "print the result as JSON")
-	for _, c := range []*cobra.Command{a.dcacheCommand(), a.supersCommand(), a.dentryCommand()} {
+	for _, c := range []*cobra.Command{a.dcacheCommand(), a.supersCommand(), a.dentryCommand(), a.typeCommand(), a.evalCommand()} {
 		root.AddCommand(c)
 	}
+	root.AddCommand(a.infoCommand())
+	root.AddCommand(a.logCommand())
 	return root
 }
 
