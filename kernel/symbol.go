@@ -25,7 +25,10 @@ func (k *Kernel) HasSymbol(name string) bool {
 // SymbolAt returns the symbol that a runtime virtual address lies in, with its
 // runtime address, and how far into it the address is.
 func (k *Kernel) SymbolAt(virt uint64) (sym debuginfo.Symbol, offset uint64, ok bool) {
-	if virt-k.offset < k.lowest {
+	// The last symbol marks the end of the image: without a size of its own it
+	// would seem to hold everything above, modules included.
+	end, ok := k.info.Symbols().Lookup("_end")
+	if virt < k.Runtime(k.lowest) || ok && virt >= k.Runtime(end.Addr) {
 		return debuginfo.Symbol{}, 0, false
 	}
 	if sym, ok = k.info.Symbols().Containing(virt - k.offset); !ok || sym.Addr < k.lowest {

@@ -107,4 +107,3 @@ func readPages(b *testing.B, image dump.Image, pages []uint64, buf []byte) int {
 	}
 	return len(pages)
 }
-
