@@ -1,14 +1,12 @@
 package dump
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 
 	"github.com/klauspost/compress/snappy"
-	"github.com/klauspost/compress/zlib"
 	"github.com/klauspost/compress/zstd"
+	"github.com/kmortem/mortem/dump/internal/inflate"
 	"github.com/kmortem/mortem/dump/internal/lzo"
 )
 
@@ -49,8 +47,7 @@ func (c Codec) String() string {
 // decoder unpacks pages, one at a time. It keeps the state of the codecs that
 // it has met, so that unpacking allocates nothing.
 type decoder struct {
-	in   bytes.Reader
-	zlib io.ReadCloser
+	zlib inflate.Decoder
 	zstd *zstd.Decoder
 	buf  []byte // packed bytes of files that are not mapped
 }
@@ -70,7 +67,7 @@ func (d *decoder) decode(codec Codec, dst, src []byte) error {
 		copy(dst, src)
 		return nil
 	case CodecZlib:
-		return d.inflate(dst, src)
+		return d.zlib.Decompress(dst, src)
 	case CodecLZO:
 		n, err := lzo.Decompress(dst, src)
 		return wantPage(n, len(dst), err)
@@ -97,42 +94,6 @@ func wantPage(got, want int, err error) error {
 		return errTrailing
 	}
 	return nil
-}
-
-// inflate reads on after the last byte of the page: only at the end of its
-// stream zlib compares the checksum.
-func (d *decoder) inflate(dst, src []byte) error {
-	d.in.Reset(src)
-	if d.zlib == nil {
-		r, err := zlib.NewReader(&d.in)
-		if err != nil {
-			return err
-		}
-		d.zlib = r
-	} else if err := d.zlib.(zlib.Resetter).Reset(&d.in, nil); err != nil {
-		return err
-	}
-	if _, err := io.ReadFull(d.zlib, dst); err != nil {
-		return shortStream(err)
-	}
-	var one [1]byte
-	switch n, err := d.zlib.Read(one[:]); {
-	case n > 0:
-		return errTrailing
-	case err == io.EOF:
-		return nil
-	case err == nil:
-		return io.ErrNoProgress
-	default:
-		return err
-	}
-}
-
-func shortStream(err error) error {
-	if err == io.EOF || err == io.ErrUnexpectedEOF {
-		return errShort
-	}
-	return err
 }
 
 func (d *decoder) unzstd(dst, src []byte) error {

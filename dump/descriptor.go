@@ -76,7 +76,7 @@ func (p *kdumpPart) descriptors(index, n uint64, buf []byte) ([]byte, error) {
 // even of a file that has lost nearly all of itself no page lay further than
 // all pages together are long.
 func (p *kdumpPart) farBeyond(d pageDesc) bool {
-	longest := (p.present.total + 1) * (p.header.blockSize + descSize)
+	longest := (p.allPresent + 1) * (p.header.blockSize + descSize)
 	return clampOff(d.off) < 0 || d.off > uint64(p.descOff)+longest+p.header.eraseInfo.size+p.header.notes.size+p.header.vmcoreinfo.size
 }
 

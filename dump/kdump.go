@@ -27,6 +27,7 @@ type kdumpPart struct {
 	header     *kdumpHeader
 	start, end uint64        // PFNs
 	present    *bitmap       // the 2nd bitmap: pages in the dump
+	allPresent uint64        // pages in the dump, in all parts of it
 	known      func() []byte // the 1st bitmap: pages that the machine has
 	descOff    int64         // file offset of the first page descriptor
 	descs      *descCache    // for files that are not mapped
@@ -90,6 +91,10 @@ func openKdumpPart(s store) (*kdumpPart, error) {
 		return nil, damaged(s, maps+half, "the 2nd bitmap cannot be read: "+err.Error())
 	}
 	p.present = newBitmap(data, p.start, p.end)
+	p.allPresent = p.present.total
+	if h.split {
+		p.allPresent = newBitmap(data, 0, h.maxMapNr).total
+	}
 	p.known = sync.OnceValue(func() []byte {
 		data, _ := s.view(maps, int(half), nil)
 		return data
@@ -219,8 +224,11 @@ func (p *kdumpPart) checkDataStart(f *Facts) {
 		}
 	}
 	// The data begin with the first page, or with the page of zeros, unpacked.
+	// Parts of a split dump leave room for the descriptors of all parts.
 	start := uint64(p.descOff) + p.present.total*descSize
-	if first != ^uint64(0) && first != start && first != start+p.header.blockSize {
+	all := uint64(p.descOff) + p.allPresent*descSize
+	if at := first; at != ^uint64(0) && at != start && at != start+p.header.blockSize &&
+		at != all && at != all+p.header.blockSize {
 		f.warn("%s: the bitmap has %d pages, whose descriptors end at %#x, but the first page is at %#x: headers or bitmap are damaged, and pages may be found at wrong addresses",
 			p.file.name(), p.present.total, start, first)
 	}

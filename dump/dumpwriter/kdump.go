@@ -14,8 +14,8 @@ func Kdump(w io.WriterAt, mem Memory, cfg Config) error {
 }
 
 // Split writes a dump in as many parts as there are writers, as makedumpfile
-// --split does: each part has the headers and both bitmaps, and the data of an
-// equal share of the present pages. The header version must be 2 at least.
+// --split does: each part has the headers, both bitmaps, room for the
+// descriptors of all pages, and the data of an equal share of the present ones. The header version must be 2 at least.
 func Split(ws []io.WriterAt, mem Memory, cfg Config) error {
 	c := cfg.withDefaults()
 	if len(ws) > 1 && c.Version < 2 {
@@ -109,7 +109,7 @@ func (p *kdumpPart) write() error {
 	return f.err
 }
 
-// bitmaps writes both bitmaps and returns how many pages this part has.
+// bitmaps writes both bitmaps and returns how many pages all parts have.
 func (p *kdumpPart) bitmaps(at, half int64) (present uint64, err error) {
 	known, dumped := newCursor(p.w, at), newCursor(p.w, at+half)
 	var a, b byte
@@ -124,9 +124,7 @@ func (p *kdumpPart) bitmaps(at, half int64) (present uint64, err error) {
 		}
 		if state == Present {
 			b |= bit
-			if pfn >= p.start && pfn < p.end {
-				present++
-			}
+			present++
 		}
 		if pfn%8 == 7 {
 			known.write([]byte{a})
