@@ -20,7 +20,7 @@ import (
 
 func open(t testing.TB, path string, opts ...debuginfo.Option) debuginfo.Source {
 	t.Helper()
-	src, err := debuginfo.Open(path, opts...)
+	src, err := debuginfo.Open(path, append([]debuginfo.Option{debuginfo.CacheDir(t.TempDir())}, opts...)...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,6 +20,7 @@ type elfSource struct {
 	files []*elffile.File // the one given, the one with the debug sections, the one shared with others
 	dwos  []*elffile.File // split debug information
 	dwarf *dwarf.Data
+	index *indexStore
 
 	symbolsOnce sync.Once
 	symbols     *Symbols
@@ -59,6 +60,9 @@ func (s *elfSource) open(file *elffile.File, o *options) error {
 	}
 	if opts.Alt, err = s.alternate(file, o); err != nil {
 		return err
+	}
+	if s.index = newIndexStore(file, &sections, opts.Alt, o); s.index != nil {
+		opts.Store = s.index
 	}
 	s.dwarf, err = dwarf.New(sections, opts)
 	return err
@@ -126,6 +130,9 @@ func (s *elfSource) Close() error {
 	var err error
 	for _, file := range append(s.files, s.dwos...) {
 		err = errors.Join(err, file.Close())
+	}
+	if s.index != nil {
+		s.index.close()
 	}
 	return err
 }

@@ -108,12 +108,7 @@ func built(t testing.TB) []string {
 func TestFacts(t *testing.T) {
 	for _, path := range built(t) {
 		t.Run(filepath.Base(path), func(t *testing.T) {
-			src, err := debuginfo.Open(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer src.Close()
-			checkFacts(t, src)
+			checkFacts(t, open(t, path))
 		})
 	}
 }

@@ -26,7 +26,7 @@ func FuzzOpen(f *testing.F) {
 		if err != nil {
 			return
 		}
-		src, err := openDWARF("testdata/built/fuzz", file, &options{})
+		src, err := openDWARF("testdata/built/fuzz", file, &options{noCache: true})
 		if err != nil {
 			return
 		}

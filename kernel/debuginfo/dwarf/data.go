@@ -14,18 +14,21 @@ import (
 // for use by many goroutines.
 type Data struct {
 	space   space
+	files   []*file // the shared one, the main one, those of split units
 	main    *file
 	units   []unit // ascending by place
 	sigs    map[uint64]place
-	names   *names
+	names   nameTable
 	damage  error
-	release func(batch []unit)
+	release func(part []byte)
 	guard   func(read func() error) error
+	store   Store
+	split   bool         // has units in .dwo files, whose places no index knows
 	budget  atomic.Int64 // bytes of abbreviations that may yet be compiled
 	unread  atomic.Int64 // members and constants that may yet be decoded
 
 	enumOnce    sync.Once
-	enumerators *names
+	enumerators nameTable
 
 	mu     sync.RWMutex
 	tables map[tableKey]*shapes
@@ -42,6 +45,8 @@ type Options struct {
 	// Release, where set, is called with parts of the sections whose memory
 	// can be given back for now.
 	Release func(part []byte)
+	// Store, where set, keeps the index from one run to the next.
+	Store Store
 	// Guard, where set, runs functions that read the sections and turns the
 	// faults of a mapping into errors.
 	Guard func(read func() error) error
@@ -60,51 +65,99 @@ func New(sections Sections, opts Options) (*Data, error) {
 		tables: map[tableKey]*shapes{},
 		types:  map[place]*ctype.Type{},
 		guard:  opts.Guard,
+		store:  opts.Store,
 	}
 	if d.guard == nil {
 		d.guard = func(read func() error) error { return read() }
 	}
-	d.release = func(batch []unit) { releaseUnits(batch, opts.Release) }
+	if d.release = opts.Release; d.release == nil {
+		d.release = func([]byte) {}
+	}
 	d.budget.Store(16*int64(len(sections.Abbrev)) + 16<<20)
-	err := d.guard(func() error {
-		d.addFiles(sections, opts)
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	for i := range d.units {
-		d.unread.Add(int64(len(d.units[i].data)) - int64(d.units[i].start))
-	}
-	names, damage := d.scan((*walker).index)
-	d.names = names
-	if d.damage == nil {
-		d.damage = damage
-	}
-	if len(d.names.entries) == 0 {
-		err = fmt.Errorf("%s: %w that can be read", sections.File, ErrNoDWARF)
-		if d.damage != nil {
-			err = fmt.Errorf("%w: %w", err, d.damage)
-		}
+	if err := d.guard(func() error { return d.open(sections, opts) }); err != nil {
 		return nil, err
 	}
 	return d, nil
 }
 
+// open gets the index from where it was kept, or makes it.
+func (d *Data) open(sections Sections, opts Options) error {
+	d.addFiles(sections, opts)
+	if !d.loadNames() {
+		d.addUnits(opts.Split)
+		d.makeNames()
+	}
+	for i := range d.units {
+		d.unread.Add(int64(len(d.units[i].data)) - int64(d.units[i].start))
+	}
+	if d.names.size() > 0 {
+		return nil
+	}
+	if d.damage != nil {
+		return fmt.Errorf("%s: %w that can be read: %w", sections.File, ErrNoDWARF, d.damage)
+	}
+	return fmt.Errorf("%s: %w that can be read", sections.File, ErrNoDWARF)
+}
+
+// loadNames gets the index of names from the store.
+func (d *Data) loadNames() bool {
+	if d.store == nil {
+		return false
+	}
+	x := d.openIndex(d.store.Load("names"))
+	if x == nil || !d.load(x) {
+		return false
+	}
+	d.names = x
+	d.addSignatures()
+	return true
+}
+
+// makeNames makes the index of names, and keeps it.
+func (d *Data) makeNames() {
+	names, err := d.scan((*walker).index)
+	d.names = names
+	d.note(err)
+	if d.store != nil && d.damage == nil && !d.split {
+		d.store.Save("names", d.encodeIndex(d.names, d.units))
+	}
+}
+
+// note keeps the first damage.
+func (d *Data) note(err error) {
+	if d.damage == nil {
+		d.damage = err
+	}
+}
+
 func (d *Data) addFiles(sections Sections, opts Options) {
-	var alt *file
 	if opts.Alt != nil {
-		alt = d.space.addFile(*opts.Alt, nil)
-		d.addUnits(alt)
+		d.files = append(d.files, d.space.addFile(*opts.Alt, nil))
+	}
+	var alt *file
+	if len(d.files) > 0 {
+		alt = d.files[0]
 	}
 	d.main = d.space.addFile(sections, alt)
-	d.addUnits(d.main)
-	if opts.Split != nil {
-		d.addSplit(opts.Split)
+	d.files = append(d.files, d.main)
+}
+
+// addUnits reads the headers of all units.
+func (d *Data) addUnits(split func(name, compDir string) (Sections, error)) {
+	for _, f := range d.files {
+		d.addUnitsOf(f)
+	}
+	if split != nil {
+		d.addSplit(split)
 	}
 	sort.Slice(d.units, func(i, j int) bool {
 		return d.units[i].place(int(d.units[i].start)) < d.units[j].place(int(d.units[j].start))
 	})
+	d.addSignatures()
+}
+
+// addSignatures notes which type unit has which signature.
+func (d *Data) addSignatures() {
 	d.sigs = map[uint64]place{}
 	for i := range d.units {
 		u := &d.units[i]
@@ -117,25 +170,19 @@ func (d *Data) addFiles(sections Sections, opts Options) {
 	}
 }
 
-func (d *Data) addUnits(f *file) {
-	info, err := readUnits(f, f.Info, f.info, false, ".debug_info")
-	types, err2 := readUnits(f, f.Types, f.types, true, ".debug_types")
+func (d *Data) addUnitsOf(f *file) {
+	info, err := d.readUnits(f, f.Info, f.info, false, ".debug_info")
+	d.note(err)
+	types, err := d.readUnits(f, f.Types, f.types, true, ".debug_types")
+	d.note(err)
 	d.units = append(append(d.units, info...), types...)
-	for _, e := range []error{err, err2} {
-		if d.damage == nil {
-			d.damage = e
-		}
-	}
 }
 
 // releaseUnits gives back the memory behind units that have been indexed.
-func releaseUnits(batch []unit, release func([]byte)) {
-	if release == nil || len(batch) == 0 {
-		return
-	}
+func (d *Data) releaseUnits(batch []unit) {
 	first, last := &batch[0], &batch[len(batch)-1]
 	if first.base == last.base {
-		release(last.data[first.start:])
+		d.release(last.data[first.start:])
 	}
 }
 
@@ -165,7 +212,7 @@ func (d *Data) Damage() error { return d.damage }
 func (d *Data) Units() int { return len(d.units) }
 
 // Names is the number of different names in the index.
-func (d *Data) Names() int { return len(d.names.entries) }
+func (d *Data) Names() int { return d.names.size() }
 
 func (u *unit) tableKey() tableKey {
 	return tableKey{u.file, u.abbrev, u.version, u.addrSize, u.offsetSize}
@@ -194,8 +241,8 @@ func (d *Data) table(u *unit) (*shapes, error) {
 	return t, nil
 }
 
-// open decodes the DIE at a place.
-func (d *Data) open(p place) (die, *shapes, error) {
+// dieAt decodes the DIE at a place.
+func (d *Data) dieAt(p place) (die, *shapes, error) {
 	u := d.unitAt(p)
 	if u == nil {
 		return die{}, nil, fmt.Errorf("no DIE can be at %s", d.space.describe(p))

@@ -9,8 +9,8 @@ import (
 func (d *Data) Enumerator(name string) (value int64, t *ctype.Type, ok bool) {
 	d.enumOnce.Do(d.indexEnumerators)
 	_ = d.guard(func() error {
-		e := d.enumerators.lookup(kindEnumerator, name)
-		if e == nil {
+		e, found := d.enumerators.lookup(kindEnumerator, name)
+		if !found {
 			return nil
 		}
 		t = d.typeAt(e.die)
@@ -24,8 +24,18 @@ func (d *Data) Enumerator(name string) (value int64, t *ctype.Type, ok bool) {
 	return value, t, ok
 }
 
+// indexEnumerators gets the index of constants from the store, or makes it.
 func (d *Data) indexEnumerators() {
+	if d.store != nil {
+		if x := d.openIndex(d.store.Load("constants")); x != nil {
+			d.enumerators = x
+			return
+		}
+	}
 	d.enumerators, _ = d.scan((*walker).enums)
+	if d.store != nil && d.damage == nil && !d.split {
+		d.store.Save("constants", d.encodeIndex(d.enumerators, nil))
+	}
 }
 
 // enums enters the constants of the enums in one unit. An enum from a header,

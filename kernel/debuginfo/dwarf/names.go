@@ -1,6 +1,10 @@
 package dwarf
 
-import "hash/maphash"
+import (
+	"hash/maphash"
+	"iter"
+	"slices"
+)
 
 // nameKind is a name space of C, as far as names at the top level go.
 type nameKind uint8
@@ -92,14 +96,17 @@ func (n *names) find(kind nameKind, hash uint32, equal func(place) bool) (index 
 	return -1, slot
 }
 
-// lookup finds the entry of a name, nil where there is none.
-func (n *names) lookup(kind nameKind, name string) *entry {
+func (n *names) lookup(kind nameKind, name string) (entry, bool) {
 	i, _ := n.find(kind, hashName(kind, []byte(name)), func(p place) bool { return string(n.space.name(p)) == name })
 	if i < 0 {
-		return nil
+		return entry{}, false
 	}
-	return &n.entries[i]
+	return n.entries[i], true
 }
+
+func (n *names) all() iter.Seq[entry] { return slices.Values(n.entries) }
+
+func (n *names) size() int { return len(n.entries) }
 
 // add enters a DIE under a name, if it is better than what is there, and
 // returns the index of the entry.

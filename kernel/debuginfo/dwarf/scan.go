@@ -71,7 +71,7 @@ func (w *walker) run(next *atomic.Int64, visit func(*walker, *unit) error) error
 				first = fmt.Errorf("unit at %s: %w", w.data.space.describe(u.place(int(u.start))), err)
 			}
 		}
-		w.data.release(batch)
+		w.data.releaseUnits(batch)
 	}
 }
 
@@ -95,8 +95,12 @@ func (w *walker) open(u *unit) (*top, error) {
 // index enters the names at the top level of one unit.
 func (w *walker) index(u *unit) error {
 	t, err := w.open(u)
-	if err != nil || u.language == langRust {
-		return err // in Rust the names of C's types mean others
+	if err != nil {
+		return err
+	}
+	u.root(&t.root)
+	if u.language == langRust {
+		return nil // in Rust the names of C's types mean others
 	}
 	for t.next() {
 		w.take(u, t.shape, t.start, &t.at)

@@ -10,9 +10,7 @@ func (d *Data) addSplit(open func(name, compDir string) (Sections, error)) {
 		if u.file != d.main || !u.maySplit() {
 			continue
 		}
-		if err := d.addDwo(u, open); err != nil && d.damage == nil {
-			d.damage = err
-		}
+		d.note(d.addDwo(u, open))
 	}
 }
 
@@ -47,9 +45,10 @@ func (d *Data) addDwo(u *unit, open func(name, compDir string) (Sections, error)
 	if u.version < 5 {
 		id = root.dwoID
 	}
+	d.split = true
 	first := len(d.units)
 	f := d.space.addFile(sections, nil)
-	d.addUnits(f)
+	d.addUnitsOf(f)
 	for i := first; i < len(d.units); i++ {
 		if dwo := &d.units[i]; dwo.kind == utSplitCompile && dwo.signature != id {
 			d.units = d.units[:first]

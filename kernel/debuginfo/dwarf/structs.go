@@ -138,7 +138,7 @@ func (d *Data) makeEnum(t *ctype.Type, e *die, table *shapes) *ctype.Type {
 func (d *Data) signed(e *die, table *shapes) bool {
 	integer := *e
 	for range maxHops {
-		next, _, err := d.open(integer.typ)
+		next, _, err := d.dieAt(integer.typ)
 		if err != nil {
 			break
 		}
@@ -170,8 +170,8 @@ func (d *Data) representative(e *die, table *shapes) place {
 		return self
 	}
 	name := d.space.string(e.name)
-	best := d.names.lookup(kind, name)
-	if best == nil || best.die == self {
+	best, ok := d.names.lookup(kind, name)
+	if !ok || best.die == self {
 		return self
 	}
 	if e.declared {
@@ -186,7 +186,7 @@ func (d *Data) representative(e *die, table *shapes) place {
 // same tells whether the DIE and the one at a place define the same type, by
 // size, line and column and the names and places of the members.
 func (d *Data) same(e *die, table *shapes, p place) bool {
-	o, otherTable, err := d.open(p)
+	o, otherTable, err := d.dieAt(p)
 	if err != nil || o.declared || o.shape.tag != e.shape.tag || o.byteSize.u != e.byteSize.u || o.line != e.line || o.column != e.column || o.encoding != e.encoding {
 		return false
 	}
@@ -201,11 +201,11 @@ func (d *Data) sameTarget(a, b *die) bool {
 	if a.typ == 0 || b.typ == 0 {
 		return a.typ == b.typ && a.typeSignature == b.typeSignature
 	}
-	x, xTable, err := d.open(a.typ)
+	x, xTable, err := d.dieAt(a.typ)
 	if err != nil {
 		return false
 	}
-	y, yTable, err := d.open(b.typ)
+	y, yTable, err := d.dieAt(b.typ)
 	if err != nil || x.shape.tag != y.shape.tag || x.byteSize.u != y.byteSize.u || d.space.string(x.name) != d.space.string(y.name) {
 		return false
 	}

@@ -12,6 +12,7 @@ type top struct {
 	c     cursor
 	depth int
 	err   error
+	root  die // the unit's own DIE
 
 	shape *shape
 	start int           // offset of the DIE in the section
@@ -25,8 +26,7 @@ func (d *Data) top(u *unit, table *shapes) (*top, error) {
 	if err != nil {
 		return nil, err
 	}
-	u.root(&root)
-	t := &top{unit: u, table: table, c: cursor{data: u.data, off: root.next}}
+	t := &top{unit: u, table: table, c: cursor{data: u.data, off: root.next}, root: root}
 	if root.shape.children {
 		t.depth = 1
 	}

@@ -26,7 +26,7 @@ func (d *Data) Type(kind ctype.Kind, name string) *ctype.Type {
 // named returns what the index has under a name.
 func (d *Data) named(kind nameKind, name string) (t *ctype.Type) {
 	err := d.guard(func() error {
-		if e := d.names.lookup(kind, name); e != nil {
+		if e, ok := d.names.lookup(kind, name); ok {
 			t = d.typeAt(e.die)
 		}
 		return nil
@@ -54,8 +54,8 @@ func (d *Data) Function(name string) (*ctype.Type, error) {
 
 func (d *Data) typeOfNamed(kind nameKind, name string) (t *ctype.Type, err error) {
 	err = d.guard(func() error {
-		e := d.names.lookup(kind, name)
-		if e == nil {
+		e, ok := d.names.lookup(kind, name)
+		if !ok {
 			return nil
 		}
 		t, err = d.typeOfVariable(e.die)
@@ -67,7 +67,7 @@ func (d *Data) typeOfNamed(kind nameKind, name string) (t *ctype.Type, err error
 // typeOfVariable follows a definition to the declaration that has the type.
 func (d *Data) typeOfVariable(p place) (*ctype.Type, error) {
 	for range maxHops {
-		e, _, err := d.open(p)
+		e, _, err := d.dieAt(p)
 		if err != nil {
 			return nil, err
 		}
@@ -129,7 +129,7 @@ func (d *Data) typeAt(p place) *ctype.Type {
 // resolve opens the DIE that stands for the one at a place.
 func (d *Data) resolve(p place) (e die, table *shapes, err error) {
 	for range maxHops {
-		if e, table, err = d.open(p); err != nil {
+		if e, table, err = d.dieAt(p); err != nil {
 			return e, table, err
 		}
 		q := d.representative(&e, table)
@@ -291,7 +291,7 @@ func (d *Data) makeFunc(t *ctype.Type, e *die, table *shapes) *ctype.Type {
 		if origin.specification == 0 || !origin.fresh() {
 			break
 		}
-		next, nextTable, err := d.open(origin.specification)
+		next, nextTable, err := d.dieAt(origin.specification)
 		if err != nil {
 			break
 		}
@@ -322,8 +322,8 @@ func (d *die) fresh() bool { return d.typ == 0 && d.typeSignature == 0 && d.name
 func (d *Data) Types() iter.Seq2[ctype.Kind, string] {
 	return func(yield func(ctype.Kind, string) bool) {
 		kinds := map[nameKind]ctype.Kind{kindStruct: ctype.Struct, kindUnion: ctype.Union, kindEnum: ctype.Enum, kindOrdinary: ctype.Typedef}
-		for i := range d.names.entries {
-			if kind, ok := kinds[d.names.entries[i].kind]; ok && !yield(kind, d.nameOf(i)) {
+		for e := range d.names.all() {
+			if kind, ok := kinds[e.kind]; ok && !yield(kind, d.nameOf(e)) {
 				return
 			}
 		}
@@ -338,8 +338,8 @@ func (d *Data) Functions() iter.Seq[string] { return d.all(kindFunction) }
 
 func (d *Data) all(kind nameKind) iter.Seq[string] {
 	return func(yield func(string) bool) {
-		for i := range d.names.entries {
-			if d.names.entries[i].kind == kind && !yield(d.nameOf(i)) {
+		for e := range d.names.all() {
+			if e.kind == kind && !yield(d.nameOf(e)) {
 				return
 			}
 		}
@@ -347,9 +347,9 @@ func (d *Data) all(kind nameKind) iter.Seq[string] {
 }
 
 // nameOf reads the name of an entry of the index.
-func (d *Data) nameOf(i int) (name string) {
+func (d *Data) nameOf(e entry) (name string) {
 	_ = d.guard(func() error {
-		name = d.space.string(d.names.entries[i].name)
+		name = d.space.string(e.name)
 		return nil
 	})
 	return name

@@ -31,8 +31,10 @@ func (u *unit) end() place             { return u.base + place(len(u.data)) }
 
 // readUnits reads the headers of all units in a section. What follows a
 // damaged header is lost; the units before it are returned with the error.
-func readUnits(f *file, data []byte, base place, types bool, sectionName string) ([]unit, error) {
+func (d *Data) readUnits(f *file, data []byte, base place, types bool, sectionName string) ([]unit, error) {
+	const step = 8 << 20 // reading a page of a mapping brings in its neighbours
 	var list []unit
+	released := 0
 	for c := (cursor{data: data}); c.more(); {
 		u := unit{file: f, base: base, start: uint64(c.off)}
 		end, err := u.header(&c, types)
@@ -44,7 +46,12 @@ func readUnits(f *file, data []byte, base place, types bool, sectionName string)
 			list = append(list, u)
 		}
 		c.off = end
+		if end-released > step {
+			d.release(data[released:end])
+			released = end
+		}
 	}
+	d.release(data[released:])
 	return list, nil
 }
 
