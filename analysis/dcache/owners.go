@@ -16,14 +16,30 @@ type ownership struct {
 	sysctl *sysctl.Reader // nil where the kernel has no sysctl tables of namespaces
 	nets   *netns.Reader
 	listed map[uint64]*netns.Net // by address; those in net_namespace_list
-	tasks  map[uint64]int        // threads by the address of their network namespace
+	tasks  map[uint64]*members   // by the address of the network namespace
 	cover  *kernel.Coverage
 
 	netsListed, tasksListed bool
 }
 
+// members are the threads in one network namespace.
+type members struct {
+	count int
+	first []Member
+}
+
+// shownMembers is how many threads of a network namespace are named.
+const shownMembers = 4
+
+func (m *members) add(t *task.Task) {
+	m.count++
+	if len(m.first) < shownMembers {
+		m.first = append(m.first, Member{PID: t.PID, Comm: t.Comm})
+	}
+}
+
 func newOwnership(k *kernel.Kernel, cover *kernel.Coverage) *ownership {
-	o := &ownership{listed: make(map[uint64]*netns.Net), tasks: make(map[uint64]int), cover: cover}
+	o := &ownership{listed: make(map[uint64]*netns.Net), tasks: make(map[uint64]*members), cover: cover}
 	tables, err := sysctl.New(k)
 	if err == nil {
 		o.nets, err = netns.New(k)
@@ -36,7 +52,7 @@ func newOwnership(k *kernel.Kernel, cover *kernel.Coverage) *ownership {
 	}
 	o.sysctl = tables
 	o.netsListed = o.listNets()
-	o.tasksListed = o.countTasks(k)
+	o.tasksListed = o.listTasks(k)
 	return o
 }
 
@@ -51,7 +67,7 @@ func (o *ownership) listNets() bool {
 	return true
 }
 
-func (o *ownership) countTasks(k *kernel.Kernel) bool {
+func (o *ownership) listTasks(k *kernel.Kernel) bool {
 	r, err := task.New(k)
 	if err != nil {
 		o.cover.Fail(err)
@@ -66,7 +82,10 @@ func (o *ownership) countTasks(k *kernel.Kernel) bool {
 				net, err = r.NetNamespace(t)
 				known[t.Nsproxy] = net
 			}
-			o.tasks[net]++
+			if o.tasks[net] == nil {
+				o.tasks[net] = new(members)
+			}
+			o.tasks[net].add(t)
 		}
 		if err != nil {
 			o.cover.Fail(err)
@@ -115,7 +134,10 @@ func (o *ownership) identifyNet(addr uint64, e *Entry) {
 			return
 		}
 	}
-	e.NetInum, e.Tasks = n.Inum, o.tasks[addr]
+	e.NetInum = n.Inum
+	if m := o.tasks[addr]; m != nil {
+		e.Tasks, e.Members = m.count, m.first
+	}
 	switch {
 	case n.Init:
 		e.Owner = string(OwnerInit)

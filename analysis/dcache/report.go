@@ -123,6 +123,14 @@ type Entry struct {
 	Net     kernel.Addr `json:"net,omitempty"` // the struct net
 	NetInum uint32      `json:"net_inum,omitempty"`
 	Tasks   int         `json:"tasks,omitempty"` // threads in that network namespace
+	// Members are the first few of these threads, in the order of the task list.
+	Members []Member `json:"task_sample,omitempty"`
+}
+
+// Member is a thread in a network namespace.
+type Member struct {
+	PID  int32  `json:"pid"` // thread id in the first pid namespace
+	Comm string `json:"comm"`
 }
 
 // OwnerState says what is known of the owner of an entry of /proc/sys.

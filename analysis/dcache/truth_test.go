@@ -47,13 +47,15 @@ func group(t *testing.T, r *dcache.Report, name string) (*dcache.Chain, *dcache.
 func TestOwnersAreTheGuests(t *testing.T) {
 	truth := fixtures.Truth(t, "main")
 	want := map[uint64]dcache.OwnerState{truth.Nets.Init: dcache.OwnerInit}
-	peopled := map[uint64]bool{}
+	peopled := map[uint64]int32{} // a process in each namespace that has one
 	for _, task := range truth.Tasks {
-		peopled[task.NS["net"]] = true
+		if peopled[task.NS["net"]] == 0 {
+			peopled[task.NS["net"]] = int32(task.Pid)
+		}
 	}
 	for _, n := range truth.Nets.Live {
 		want[n.Inode] = dcache.OwnerIdle
-		if peopled[n.Inode] {
+		if peopled[n.Inode] != 0 {
 			want[n.Inode] = dcache.OwnerLiving
 		}
 	}
@@ -74,6 +76,11 @@ func TestOwnersAreTheGuests(t *testing.T) {
 				t.Errorf("%s: namespace %d has two entries", name, inode)
 			}
 			seen[inode] = true
+			if want[inode] == dcache.OwnerLiving && !slices.ContainsFunc(e.Members, func(m dcache.Member) bool {
+				return m.PID == peopled[inode]
+			}) {
+				t.Errorf("%s: namespace %d has %+v; the guest knows process %d in it", name, inode, e.Members, peopled[inode])
+			}
 			if state := dcache.OwnerState(e.Owner); state != want[inode] {
 				t.Errorf("%s: the owner of namespace %d is %q; the guest knows %q", name, inode, state, want[inode])
 			}

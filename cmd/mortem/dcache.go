@@ -158,10 +158,26 @@ func printEntries(w *printer, g *dcache.Group) {
 				w.line("    %d\t%s\t%d\t%s\t%s", e.Index, e.Addr, e.Count, lru, owner)
 				continue
 			}
-			w.line("    %d\t%s\t%d\t%s\t%s\t%s\t%s\t%d\t%d", e.Index, e.Addr, e.Count, lru, owner, e.Set, e.Net, e.NetInum, e.Tasks)
+			w.line("    %d\t%s\t%d\t%s\t%s\t%s\t%s\t%d\t%s", e.Index, e.Addr, e.Count, lru, owner, e.Set, e.Net, e.NetInum, members(&e))
 		}
 	})
 	if n := int(g.Dentries.Total) - len(g.Entries); n > 0 {
 		w.line("    … and %d more (--entries -1 lists all)", n)
 	}
+}
+
+// members are the threads in the owner's network namespace, by number and the
+// first few by name.
+func members(e *dcache.Entry) string {
+	if e.Tasks == 0 {
+		return "0"
+	}
+	var names []string
+	for _, m := range e.Members {
+		names = append(names, fmt.Sprintf("%d %s", m.PID, m.Comm))
+	}
+	if e.Tasks > len(names) {
+		names = append(names, "…")
+	}
+	return fmt.Sprintf("%d (%s)", e.Tasks, strings.Join(names, ", "))
 }

@@ -80,3 +80,17 @@ func MainFS(t testing.TB) *vfs.FS {
 	t.Helper()
 	return FS(t, fixtures.Path(t, Main))
 }
+
+// OpenMain opens the kernel in the dump Main for runnable examples, which have
+// no testing.TB. It is called in a package folder two levels below the root.
+func OpenMain() (*kernel.Kernel, error) {
+	image, err := dump.Open([]string{"../../fixtures/data/" + Main})
+	if err != nil {
+		return nil, err
+	}
+	info, err := debuginfo.Open("../../fixtures/data/" + Vmlinux)
+	if err != nil {
+		return nil, err
+	}
+	return kernel.Open(image, info, kernel.Options{})
+}

@@ -1,0 +1,34 @@
+package dentry_test
+
+import (
+	"fmt"
+
+	"github.com/kmortem/mortem/analysis/dentry"
+	"github.com/kmortem/mortem/kernel/kerneltest"
+	"github.com/kmortem/mortem/kernel/vfs"
+)
+
+func ExampleDescribe() {
+	k, err := kerneltest.OpenMain() // as kernel.Open does
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fs, err := vfs.Open(k)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	d, err := dentry.Find(fs, "/mnt/etc/pki/nssdb")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	report, err := dentry.Describe(fs, d, dentry.Options{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(report.Path, report.Inode.Type, report.SuperBlock.Type, report.Children > 20000)
+	// Output: /mnt/etc/pki/nssdb directory ext4 true
+}

@@ -1,0 +1,30 @@
+package task_test
+
+import (
+	"fmt"
+
+	"github.com/kmortem/mortem/kernel/kerneltest"
+	"github.com/kmortem/mortem/kernel/task"
+)
+
+func ExampleReader_All() {
+	k, err := kerneltest.OpenMain() // as kernel.Open does
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	tasks, err := task.New(k)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for t, err := range tasks.All() {
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Println(t.PID, t.Comm) // the first in the list
+		break
+	}
+	// Output: 1 init
+}
