@@ -1,0 +1,190 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kmortem/mortem/kernel"
+	"github.com/kmortem/mortem/kernel/ctype"
+	"github.com/kmortem/mortem/kernel/debuginfo"
+	"github.com/kmortem/mortem/kernel/expr"
+)
+
+// typeResult is the answer of "mortem type" as JSON.
+type typeResult struct {
+	Name        string       `json:"name"`
+	Size        int64        `json:"size"` // bytes
+	Declaration string       `json:"declaration"`
+	Members     []typeMember `json:"members,omitempty"`
+	Constants   []constant   `json:"constants,omitempty"`
+}
+
+type typeMember struct {
+	Name   string `json:"name"` // empty for an anonymous structure
+	Type   string `json:"type"`
+	Offset int64  `json:"offset"` // bytes
+	Size   int64  `json:"size"`   // bytes
+	Bit    *uint8 `json:"bit,omitempty"`
+	Bits   uint8  `json:"bits,omitempty"`
+}
+
+type constant struct {
+	Name  string `json:"name"`
+	Value int64  `json:"value"`
+}
+
+func (a *app) typeCommand() *cobra.Command {
+	var opt ctype.PrintOptions
+	c := &cobra.Command{
+		Use:   "type [flags] [DUMP...] TYPE",
+		Short: "Print a type of the kernel as C, with offsets and sizes",
+		Long: "type prints the definition of a struct, union, enum or typedef as C, with the offset and\n" +
+			"size in bytes of every member, bit-fields with their first bit, and holes. With --vmlinux\n" +
+			"it needs no dump.",
+		Example: "  mortem type --vmlinux vmlinux 'struct dentry'\n" +
+			"  mortem type vmcore 'enum pageflags'",
+		Args: atLeast(1, "the type"),
+		RunE: func(c *cobra.Command, args []string) error {
+			name := args[len(args)-1]
+			info, done, err := a.openTypes(args[:len(args)-1])
+			if err != nil {
+				return err
+			}
+			defer done()
+			t, err := lookupType(info, name)
+			if err != nil {
+				return &exitError{exitUnusable, err}
+			}
+			var text bytes.Buffer
+			if err := ctype.Print(&text, t, opt); err != nil {
+				return &exitError{exitUnusable, err}
+			}
+			return a.print(describeType(t, name, text.String()), func(w *printer) { w.line("%s", strings.TrimSuffix(text.String(), "\n")) })
+		},
+	}
+	c.Flags().BoolVar(&opt.Plain, "plain", false, "leave out offsets, sizes and holes")
+	c.Flags().BoolVar(&opt.Expand, "expand", false, "write out the members of structs that are members")
+	c.Flags().BoolVar(&opt.Hex, "hex", false, "print offsets and sizes in hexadecimal")
+	a.kernelFlags(c.Flags())
+	return c
+}
+
+// openTypes opens debug information alone where --vmlinux names it, and
+// otherwise what goes with the dump.
+func (a *app) openTypes(files []string) (debuginfo.Source, func(), error) {
+	if len(files) == 0 {
+		if a.vmlinux == "" {
+			return nil, nil, usage("either a dump or --vmlinux is needed; see 'mortem type --help'")
+		}
+		info, err := debuginfo.Open(a.vmlinux)
+		if err != nil {
+			return nil, nil, &exitError{exitUnusable, err}
+		}
+		return info, func() { _ = info.Close() }, nil // opened for reading only
+	}
+	s, err := a.open(files)
+	if err != nil {
+		return nil, nil, err
+	}
+	return s.info, s.close, nil
+}
+
+// lookupType finds a type by its C name, also without the word struct, union
+// or enum where that leaves no doubt.
+func lookupType(info debuginfo.Source, name string) (*ctype.Type, error) {
+	name = strings.TrimSuffix(strings.Join(strings.Fields(name), " "), ";")
+	t, err := info.Type(name)
+	if err == nil {
+		return t, nil
+	}
+	for _, word := range []string{"struct ", "union ", "enum "} {
+		if t, tagErr := info.Type(word + name); tagErr == nil {
+			return t, nil
+		}
+	}
+	return nil, err
+}
+
+func describeType(t *ctype.Type, name, text string) typeResult {
+	r := typeResult{Name: name, Size: t.Size(), Declaration: text}
+	body := t.Strip()
+	for _, m := range body.Members() {
+		member := typeMember{Name: m.Name, Type: m.Type.String(), Offset: m.Offset, Size: m.Type.Size(), Bits: m.BitSize}
+		if m.BitSize != 0 {
+			bit := m.BitOffset
+			member.Bit = &bit
+		}
+		r.Members = append(r.Members, member)
+	}
+	for _, e := range body.Enumerators() {
+		r.Constants = append(r.Constants, constant{e.Name, e.Value})
+	}
+	return r
+}
+
+// evalResult is the answer of "mortem eval" as JSON.
+type evalResult struct {
+	Expr  string       `json:"expr"`
+	Type  string       `json:"type"`
+	Addr  *kernel.Addr `json:"addr,omitempty"` // of an object in memory
+	Value string       `json:"value"`          // as C
+	Error string       `json:"error,omitempty"`
+}
+
+func (a *app) evalCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "eval [flags] DUMP... EXPRESSION",
+		Short: "Evaluate a C expression over the dumped kernel's memory",
+		Long: "eval evaluates an expression of C over the dump: variables, members, indices, casts,\n" +
+			"dereferences, addresses, sizeof and arithmetic, and the kernel's container_of(pointer,\n" +
+			"type, member) and per_cpu(variable, cpu).",
+		Example: "  mortem eval --vmlinux vmlinux vmcore init_task.comm\n" +
+			"  mortem eval --vmlinux vmlinux vmcore '((struct dentry *)0xffff888004c3e6c0)->d_name'\n" +
+			"  mortem eval --vmlinux vmlinux vmcore 'container_of(super_blocks.next, struct super_block, s_list)->s_id'",
+		Args: atLeast(2, "the dump or the expression"),
+		RunE: func(c *cobra.Command, args []string) error {
+			text := args[len(args)-1]
+			s, err := a.open(args[:len(args)-1])
+			if err != nil {
+				return err
+			}
+			defer s.close()
+			return a.eval(s, text)
+		},
+	}
+	a.kernelFlags(c.Flags())
+	return c
+}
+
+func (a *app) eval(s *session, text string) error {
+	v, err := expr.Eval(s.kernel, text)
+	if syntax := (*expr.SyntaxError)(nil); errors.As(err, &syntax) {
+		return usage("%w", err)
+	} else if err != nil {
+		return &exitError{exitUnusable, err}
+	}
+	var out bytes.Buffer
+	unread := expr.Format(&out, s.kernel, v)
+	r := evalResult{Expr: text, Type: v.Type().String(), Value: strings.TrimSuffix(out.String(), "\n")}
+	head := fmt.Sprintf("(%s)", r.Type)
+	if o := v.Object(); o != nil {
+		addr := kernel.Addr(o.Addr())
+		r.Addr = &addr
+		head += fmt.Sprintf(" at %s", addr)
+	}
+	if unread != nil {
+		r.Error = unread.Error()
+	}
+	if err := a.print(r, func(w *printer) { w.line("%s = %s", head, r.Value) }); err != nil {
+		return err
+	}
+	if unread != nil {
+		a.warn("a part could not be read: %v", unread)
+		return statusOnly(exitPartly)
+	}
+	return nil
+}
