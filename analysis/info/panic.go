@@ -49,6 +49,9 @@ func (t *troubles) look(r *printk.Record) {
 		return
 	}
 	for text := range r.Lines() {
+		if strings.HasPrefix(text, "---[ end") {
+			continue // says the same once more
+		}
 		for i := range rules {
 			if !rules[i].match.MatchString(text) {
 				continue

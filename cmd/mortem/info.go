@@ -186,7 +186,7 @@ func printCrash(w *printer, r *info.Report) {
 		w.line("panic\tno line of the log speaks of one; last trouble: %s%s (rule: %s)", lineTime(p), p.Text, p.Rule)
 	}
 	if c.Cause != nil {
-		w.line("after\t%s%s (rule: %s)", lineTime(c.Cause), c.Cause.Text, c.Cause.Rule)
+		w.line("before it\t%s%s (rule: %s)", lineTime(c.Cause), c.Cause.Text, c.Cause.Rule)
 	}
 	if l := r.Log; l != nil {
 		w.line("log\t%s of %s, %d records%s", l.Form, byteSize(l.Bytes), l.Records, logNotes(l))
@@ -222,7 +222,7 @@ func uptime(ns int64) string {
 
 func printMemory(w *printer, r *info.Report) {
 	m := &r.Memory
-	w.line("memory\t%s in the dump in %d ranges; highest address %s", byteSize(m.Present), m.Ranges, m.MaxPhys)
+	w.line("memory\t%s in the dump (ranges: %d); all below %s", byteSize(m.Present), m.Ranges, m.MaxPhys)
 	switch {
 	case m.DumpLevel == nil:
 		w.line("dump level\tnot told by this format")

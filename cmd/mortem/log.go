@@ -30,7 +30,8 @@ func (a *app) logCommand() *cobra.Command {
 		Long: "log prints the kernel log as dmesg does, and needs no debug information: VMCOREINFO says\n" +
 			"where the log is. It reads the ring of bytes of kernels up to 3.4, the ring of records of\n" +
 			"3.5 to 5.9, and the printk_ringbuffer since 5.10. What cannot be read is marked in its\n" +
-			"place by a line that begins with **, and leads to exit status 4.\n\n" +
+			"place by a line that begins with **, and leads to exit status 4. Bytes that do not print\n" +
+			"are shown as \\xNN, and a backslash as \\\\.\n\n" +
 			"Wall-clock times (-T) are inferred, because a dump does not tell when its log began: from\n" +
 			"CRASHTIME in VMCOREINFO and the last record, or from messages that name the time, or from\n" +
 			"the dump's header. How, and how far they may be off, is said on the standard error output.",
