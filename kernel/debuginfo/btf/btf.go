@@ -10,6 +10,7 @@ package btf
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"sync"
 	"sync/atomic"
 
@@ -100,6 +101,22 @@ func (t *Types) Type(kind ctype.Kind, name string) *ctype.Type {
 		return t.at(id)
 	}
 	return nil
+}
+
+// All goes over the types that have names at the top level of C, those of the
+// base not included: structs, unions, enums, typedefs and base types.
+func (t *Types) All() iter.Seq[*ctype.Type] {
+	return func(yield func(*ctype.Type) bool) {
+		for i := range t.records.count() {
+			r := t.records.at(i)
+			if c := r.class(); r.name == 0 || c == classNone || c == classFunction || c == classVariable {
+				continue
+			}
+			if !yield(t.at(t.first + uint32(i))) {
+				return
+			}
+		}
+	}
 }
 
 // Variable returns the type of a per-CPU variable, nil where there is none of

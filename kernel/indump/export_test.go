@@ -1,0 +1,9 @@
+package indump
+
+import (
+	"iter"
+	"maps"
+)
+
+// Variables are the names in the list of variables.
+func Variables() iter.Seq[string] { return maps.Keys(variables) }
