@@ -81,7 +81,7 @@ func TestUnusable(t *testing.T) {
 		{"empty file", vmlinux, write(t, "empty", nil), []string{"empty"}},
 		{"dump cut short in its header", vmlinux, write(t, "short.kdump", head(t, vmcore, 3000)), []string{"short.kdump"}},
 		{"dump cut short in its bitmap", vmlinux, write(t, "short.kdump", head(t, vmcore, 12000)), []string{"short.kdump"}},
-		{"no vmlinux", "", vmcore, nil},
+		{"no vmlinux, and none in the dump", "", bare(t), []string{"VMCOREINFO"}},
 		{"missing vmlinux", "/nowhere/vmlinux", vmcore, []string{"/nowhere/vmlinux"}},
 		{"vmlinux is a directory", t.TempDir(), vmcore, []string{"directory"}},
 		{"vmlinux is text", write(t, "vmlinux", []byte("not an ELF file\n")), vmcore, []string{"vmlinux"}},

@@ -1,12 +1,12 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/kmortem/mortem/dump"
 	"github.com/kmortem/mortem/kernel"
 	"github.com/kmortem/mortem/kernel/debuginfo"
+	"github.com/kmortem/mortem/kernel/indump"
 	"github.com/kmortem/mortem/kernel/vfs"
 )
 
@@ -44,11 +44,7 @@ func (a *app) openInto(s *session, files []string) (err error) {
 	for _, w := range s.image.Facts().Warnings {
 		a.warn("%s", w)
 	}
-	if a.vmlinux == "" {
-		return &exitError{exitUnusable, errors.New("the kernel's debug information is needed: " +
-			"give the vmlinux of the dumped kernel, release " + releaseOf(s.image) + ", with --vmlinux")}
-	}
-	if s.info, err = debuginfo.Open(a.vmlinux); err != nil {
+	if s.info, err = a.debugInfo(s.image); err != nil {
 		return &exitError{exitUnusable, err}
 	}
 	if s.kernel, err = kernel.Open(s.image, s.info, kernel.Options{Force: a.force}); err != nil {
@@ -61,6 +57,23 @@ func (a *app) openInto(s *session, files []string) (err error) {
 		return &exitError{exitUnusable, err}
 	}
 	return nil
+}
+
+// debugInfo opens the debug information: the file given with --vmlinux, or
+// else what the dump itself holds.
+func (a *app) debugInfo(image dump.Image) (debuginfo.Source, error) {
+	if a.vmlinux != "" {
+		return debuginfo.Open(a.vmlinux)
+	}
+	mem, err := kernel.OpenMemory(image)
+	if err != nil {
+		return nil, err
+	}
+	src, err := indump.Open(mem)
+	if err != nil {
+		return nil, fmt.Errorf("%w; give the vmlinux of the dumped kernel, release %s, with --vmlinux", err, releaseOf(image))
+	}
+	return src, nil
 }
 
 func releaseOf(image dump.Image) string {
