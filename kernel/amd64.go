@@ -27,11 +27,7 @@ func (m *Memory) openAMD64() error {
 	}
 	m.lowest = amd64KernelMap
 	m.offset, _ = vmci.Hex("KERNELOFFSET")
-	physBase, ok := vmci.Number("phys_base")
-	if !ok && facts.PhysBaseValid {
-		physBase = facts.PhysBase
-	}
-	virt := uint64(0)
+	virt, ok := uint64(0), false
 	// The top table had three names: since 4.13 init_top_pgt, before
 	// init_level4_pgt; makedumpfile asks for swapper_pg_dir.
 	for _, name := range []string{"swapper_pg_dir", "init_top_pgt", "init_level4_pgt"} {
@@ -41,6 +37,12 @@ func (m *Memory) openAMD64() error {
 	}
 	if !ok {
 		return fmt.Errorf("%w with the address of the page tables (SYMBOL(swapper_pg_dir))", ErrNoVMCoreInfo)
+	}
+	physBase, told := vmci.Number("phys_base")
+	if !told && facts.PhysBaseValid {
+		physBase = facts.PhysBase
+	} else if variable, ok := vmci.Symbol("phys_base"); ok && !told {
+		physBase = m.findPhysBase(variable, virt)
 	}
 	five, _ := vmci.Number("pgtable_l5_enabled")
 	encryption, _ := vmci.Number("sme_mask")

@@ -49,10 +49,16 @@ func Open(image dump.Image, info debuginfo.Source, opt Options) (*Kernel, error)
 	if err != nil {
 		return nil, err
 	}
-	if k.Memory, err = OpenMemory(image); err != nil {
+	if k.Memory, err = OpenMemory(image); errors.Is(err, ErrNoVMCoreInfo) {
+		k.Memory, err = locate(image, info, err)
+	}
+	if err != nil {
 		return nil, err
 	}
 	if err = k.checkIdentity(opt.Force); err != nil {
+		return nil, err
+	}
+	if err = k.checkNotes(opt.Force); err != nil {
 		return nil, err
 	}
 	k.findDirectMap()
