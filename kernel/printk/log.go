@@ -4,6 +4,7 @@
 package printk
 
 import (
+	"encoding/binary"
 	"fmt"
 	"iter"
 	"slices"
@@ -38,10 +39,14 @@ func Open(m *kernel.Memory) (*Log, error) {
 	if facts.VMCoreInfo == nil {
 		return nil, fmt.Errorf("%w: the dump has no VMCOREINFO, which names the log's variables", ErrNoLog)
 	}
+	order := facts.ByteOrder
+	if order == nil {
+		order = binary.LittleEndian // as all kernels whose memory can be opened
+	}
 	return open(source{
 		mem:   m,
 		vmci:  facts.VMCoreInfo,
-		order: facts.ByteOrder,
+		order: order,
 		page:  m.PageSize(),
 		held:  held(m.Image().Ranges()),
 	})

@@ -51,12 +51,19 @@ func openRecords(s source) (*Log, error) {
 }
 
 func (r *recordRing) readLayout() error {
-	name := "printk_log"
-	if _, ok := r.vmci.Size("log"); ok {
-		name = "log"
+	l := &r.lay
+	name := ""
+	for _, n := range []string{"printk_log", "log"} {
+		if _, ok := r.vmci.Size(n); ok {
+			name = n
+		}
+	}
+	if name == "" {
+		// The first kernels with this log did not export its layout.
+		*l = recordLayout{size: 16, ts: 0, len: 8, textLen: 10, dictLen: 12, caller: -1}
+		return nil
 	}
 	k := keys{vmci: r.vmci}
-	l := &r.lay
 	l.size = k.size(name)
 	l.ts = k.offset(name+".ts_nsec", 8, l.size)
 	l.len = k.offset(name+".len", 2, l.size)

@@ -26,11 +26,11 @@ type recordLog struct {
 }
 
 type recordForm struct {
-	name        string
+	name        string // empty where VMCOREINFO does not tell the layout
 	caller, old bool
 }
 
-var recordForms = []recordForm{{name: "log", old: true}, {name: "log"}, {name: "printk_log"}, {name: "printk_log", caller: true}}
+var recordForms = []recordForm{{old: true}, {name: "log", old: true}, {name: "log"}, {name: "printk_log"}, {name: "printk_log", caller: true}}
 
 func newRecordLog(size uint32, f recordForm) *recordLog { return newRecordLogIn(newRAM(), size, f) }
 
@@ -43,8 +43,10 @@ func newRecordLogIn(r *ram, size uint32, f recordForm) *recordLog {
 		l.header = 20
 		l.say("OFFSET(%s.caller_id)=16", f.name)
 	}
-	l.say("SIZE(%s)=%d", f.name, l.header)
-	l.say("OFFSET(%[1]s.ts_nsec)=0\nOFFSET(%[1]s.len)=8\nOFFSET(%[1]s.text_len)=10\nOFFSET(%[1]s.dict_len)=12", f.name)
+	if f.name != "" {
+		l.say("SIZE(%s)=%d", f.name, l.header)
+		l.say("OFFSET(%[1]s.ts_nsec)=0\nOFFSET(%[1]s.len)=8\nOFFSET(%[1]s.text_len)=10\nOFFSET(%[1]s.dict_len)=12", f.name)
+	}
 	l.buf = l.alloc(uint64(size))
 	l.put64(pointer, l.buf)
 	l.put32(length, size)
