@@ -178,6 +178,37 @@ func BenchmarkReadMiss(b *testing.B) {
 	}
 }
 
+// BenchmarkReadSequential reads all pages in order through the cache; the ratio
+// is to bare decompression on one goroutine.
+func BenchmarkReadSequential(b *testing.B) {
+	for _, codec := range benchCodecs {
+		b.Run(string(codec), func(b *testing.B) {
+			img := benchKdump(b, codec)
+			all := make([]uint64, benchPages)
+			for i := range all {
+				all[i] = uint64(i)
+			}
+			bare := newBare(b, img, all)
+			buf := make([]byte, 4096)
+			var bareTime, readTime time.Duration
+			for b.Loop() {
+				img.cache = newPageCache(4096, defaultCache(), benchPages, img.loadPage)
+				bareTime += bare.run(b, 0, benchPages)
+				start := time.Now()
+				for pfn := range uint64(benchPages) {
+					if _, err := img.ReadPhys(buf, pfn<<12); err != nil {
+						b.Fatal(err)
+					}
+				}
+				readTime += time.Since(start)
+				img.ahead.running.Wait()
+			}
+			b.ReportMetric(float64(b.N)*benchPages/readTime.Seconds(), "pages/s")
+			b.ReportMetric(float64(readTime)/float64(bareTime), "x-bare")
+		})
+	}
+}
+
 // BenchmarkReadHit reads eight bytes of random pages that are in the cache.
 func BenchmarkReadHit(b *testing.B) {
 	img := benchKdump(b, dumpwriter.LZO)

@@ -18,6 +18,7 @@ type kdumpImage struct {
 	pageSize  int
 	pageShift uint
 	cache     *pageCache
+	ahead     *readAhead
 	decoders  sync.Pool // of *decoder
 }
 
@@ -69,6 +70,7 @@ func openKdump(stores []store, opt *options) (Image, error) {
 		p.useDescCache(opt)
 	}
 	img.cache = newPageCache(h.blockSize, opt.cacheBytes, pages, img.loadPage)
+	img.ahead = newReadAhead(img)
 	return img, nil
 }
 
@@ -291,6 +293,7 @@ func (k *kdumpImage) missedPage(pfn uint64) (data []byte, mapped bool, err error
 	if data != nil || err != nil {
 		return data, true, err
 	}
+	k.ahead.missed(pfn)
 	data, err = k.cache.fetch(pfn)
 	return data, false, err
 }
@@ -473,6 +476,7 @@ func (k *kdumpImage) Facts() *Facts { return &k.facts }
 
 // Close implements Image.
 func (k *kdumpImage) Close() error {
+	k.ahead.stop()
 	var errs []error
 	for _, p := range k.parts {
 		errs = append(errs, p.file.close())
