@@ -49,6 +49,14 @@ type outcome struct{ good, wrong, missing, corrupt int }
 
 func readAll(t *testing.T, img dump.Image, mem dumpwriter.PageMap, pageSize int) outcome {
 	t.Helper()
+	o := readPages(t, img, mem, pageSize)
+	checkVerify(t, img, o)
+	return o
+}
+
+// readPages is readAll by single reads only.
+func readPages(t *testing.T, img dump.Image, mem dumpwriter.PageMap, pageSize int) outcome {
+	t.Helper()
 	var o outcome
 	buf, want := make([]byte, pageSize), make([]byte, pageSize)
 	for pfn := range mem.Pages() {
@@ -88,7 +96,6 @@ func readAll(t *testing.T, img dump.Image, mem dumpwriter.PageMap, pageSize int)
 			t.Errorf("page %d: %v", pfn, err)
 		}
 	}
-	checkVerify(t, img, o)
 	return o
 }
 

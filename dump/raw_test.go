@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/klauspost/compress/snappy"
+
 	"github.com/kmortem/mortem/dump"
 	"github.com/kmortem/mortem/dump/dumpwriter"
 )
@@ -89,31 +91,40 @@ func TestAVMLZeros(t *testing.T) {
 }
 
 // TestAVMLUneven reads a block whose chunks and bounds ignore pages, as no
-// known writer makes them.
+// known avml makes them, framed by somebody else's code.
 func TestAVMLUneven(t *testing.T) {
-	cfg := testConfig(4096)
-	mem := dumpwriter.PageMap{}
-	for pfn := range uint64(100) {
-		mem[pfn] = bytes.Repeat([]byte{byte(pfn), byte(pfn >> 1), 7}, 1366)[:4096]
+	const start, size = 0x12345, 300<<10 + 17
+	want := make([]byte, size)
+	for i := range want {
+		want[i] = byte(i * i >> 9)
 	}
-	cfg.PageSize = 4096
-	data := build(t, dumpwriter.AVML, mem, cfg)
-	binary.LittleEndian.PutUint64(data[8:], 0x12345)
-	binary.LittleEndian.PutUint64(data[16:], 0x12345+100*4096-1)
+	var stream bytes.Buffer
+	w := snappy.NewBufferedWriter(&stream)
+	for at := 0; at < size; at += 10001 {
+		w.Write(want[at:min(size, at+10001)])
+		w.Flush()
+	}
+	w.Close()
+	data := []byte("AVML\x02\x00\x00\x00")
+	for _, v := range []uint64{start, start + size - 1, 0} {
+		data = binary.LittleEndian.AppendUint64(data, v)
+	}
+	data = append(data, stream.Bytes()...)
+	data = binary.LittleEndian.AppendUint64(data, uint64(stream.Len()))
+
 	img := mustOpen(t, []string{file(t, data)})
-	var want []byte
-	for pfn := range uint64(100) {
-		want = append(want, mem[pfn]...)
-	}
-	got := make([]byte, len(want))
-	if n, err := img.ReadPhys(got, 0x12345); err != nil || !bytes.Equal(got, want) {
+	got := make([]byte, size)
+	if n, err := img.ReadPhys(got, start); err != nil || !bytes.Equal(got, want) {
 		t.Fatalf("read %d: %v", n, err)
 	}
-	swept := make([]byte, len(want))
+	if view, err := img.ViewPhys(start+10000, 100); err != nil || !bytes.Equal(view, want[10000:10100]) {
+		t.Fatalf("a view of two chunks: %v", err)
+	}
+	clear(got)
 	if err := img.Sweep(t.Context(), 1, func(_ int, p dump.Page) error {
-		copy(swept[p.Addr-0x12345:], p.Data)
+		copy(got[p.Addr-start:], p.Data)
 		return p.Err
-	}); err != nil || !bytes.Equal(swept, want) {
+	}); err != nil || !bytes.Equal(got, want) {
 		t.Fatalf("swept: %v", err)
 	}
 }

@@ -3,7 +3,9 @@ package dumpwriter
 import (
 	"bytes"
 	"encoding/binary"
+	"hash/crc32"
 	"io"
+	"slices"
 
 	"github.com/klauspost/compress/snappy"
 )
@@ -36,27 +38,38 @@ func AVML(w io.WriterAt, mem Memory, cfg Config) error {
 	}
 	out := newCursor(w, 0)
 	for _, seg := range c.segments(mem) {
-		var packed bytes.Buffer
-		frames := snappy.NewBufferedWriter(&packed)
-		zero := true
-		err := c.eachPage(mem, seg, func(page []byte) {
-			zero = zero && len(bytes.TrimLeft(page, "\x00")) == 0
-			_, _ = frames.Write(page) // a buffer takes everything
-		})
-		if err != nil {
+		var block []byte
+		if err := c.eachPage(mem, seg, func(page []byte) { block = append(block, page...) }); err != nil {
 			return err
 		}
-		if err := frames.Close(); err != nil {
-			return err
-		}
-		if zero {
+		if len(bytes.TrimLeft(block, "\x00")) == 0 {
 			continue
 		}
+		packed := SnappyFrames(block)
 		out.write(c.rangeHeader(0x4c4d5641, 2, seg))
-		out.write(packed.Bytes())
-		out.write(binary.LittleEndian.AppendUint64(nil, uint64(packed.Len())))
+		out.write(packed)
+		out.write(binary.LittleEndian.AppendUint64(nil, uint64(len(packed))))
 	}
 	return out.flush()
+}
+
+// SnappyFrames packs data into a snappy stream in frames (google/snappy
+// framing_format.txt) of 64 KiB each. What shrinks by less than an eighth stays
+// as it is.
+func SnappyFrames(data []byte) []byte {
+	out := []byte("\xff\x06\x00\x00sNaPpY")
+	for chunk := range slices.Chunk(data, 65536) {
+		kind, body := byte(0), snappy.Encode(nil, chunk)
+		if len(body) >= len(chunk)-len(chunk)/8 {
+			kind, body = 1, chunk
+		}
+		size := len(body) + 4
+		out = append(out, kind, byte(size), byte(size>>8), byte(size>>16))
+		sum := crc32.Checksum(chunk, crc32.MakeTable(crc32.Castagnoli))
+		out = binary.LittleEndian.AppendUint32(out, (sum>>15|sum<<17)+0xa282ead8)
+		out = append(out, body...)
+	}
+	return out
 }
 
 // rangeHeader is the header of a range of a LiME or AVML image.
