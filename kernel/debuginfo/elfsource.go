@@ -113,6 +113,12 @@ func debugSections(path string, file *elffile.File, suffix string) (dwarf.Sectio
 		{".debug_line_str", &s.LineStr},
 		{".debug_str_offsets", &s.StrOffsets},
 		{".debug_addr", &s.Addr},
+		{".debug_line", &s.Line},
+		{".debug_aranges", &s.Aranges},
+		{".debug_ranges", &s.Ranges},
+		{".debug_rnglists", &s.Rnglists},
+		{".debug_loc", &s.Loc},
+		{".debug_loclists", &s.Loclists},
 	} {
 		var err error
 		if *want.data, err = file.Section(want.name + suffix); err != nil {

@@ -47,6 +47,7 @@ const (
 	attrLanguage       = 0x13
 	attrCompDir        = 0x1b
 	attrConstValue     = 0x1c
+	attrInline         = 0x20
 	attrUpperBound     = 0x2f
 	attrPrototyped     = 0x27
 	attrAbstractOrigin = 0x31
@@ -62,6 +63,8 @@ const (
 	attrSpecification  = 0x47
 	attrType           = 0x49
 	attrRanges         = 0x55
+	attrCallFile       = 0x58
+	attrCallLine       = 0x59
 	attrSignature      = 0x69
 	attrDataBitOffset  = 0x6b
 	attrStrOffsetsBase = 0x72

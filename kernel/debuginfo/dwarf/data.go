@@ -30,9 +30,15 @@ type Data struct {
 	enumOnce    sync.Once
 	enumerators nameTable
 
+	rangesOnce sync.Once
+	byAddr     []unitRange
+
 	mu     sync.RWMutex
 	tables map[tableKey]*shapes
 	types  map[place]*ctype.Type
+	infos  map[*unit]*unitInfo
+	lines  map[lineKey]*lineTable
+	codes  map[*unit]*unitCode
 }
 
 // Options say what goes with the main file.
@@ -64,6 +70,9 @@ func New(sections Sections, opts Options) (*Data, error) {
 	d := &Data{
 		tables: map[tableKey]*shapes{},
 		types:  map[place]*ctype.Type{},
+		infos:  map[*unit]*unitInfo{},
+		lines:  map[lineKey]*lineTable{},
+		codes:  map[*unit]*unitCode{},
 		guard:  opts.Guard,
 		store:  opts.Store,
 	}

@@ -38,6 +38,12 @@ type die struct {
 	dwoID          uint64
 	addrBase       value
 	ranges         value
+	rangesBase     value // GNU split DWARF 4
+	rnglistsBase   value
+	loclistsBase   value
+	callFile       uint32
+	callLine       uint32
+	inline         bool // DW_AT_inline: an abstract instance
 	stmtList       value
 	location       value
 	frameBase      value
@@ -145,6 +151,18 @@ func (d *die) setUnit(attr uint64, v value) {
 		d.addrBase = v
 	case attrStmtList:
 		d.stmtList = v
+	case attrGNURangesBase:
+		d.rangesBase = v
+	case attrRnglistsBase:
+		d.rnglistsBase = v
+	case attrLoclistsBase:
+		d.loclistsBase = v
+	case attrCallFile:
+		d.callFile = uint32(v.u)
+	case attrCallLine:
+		d.callLine = uint32(v.u)
+	case attrInline:
+		d.inline = v.u != 0
 	case attrRanges:
 		d.ranges = v
 	case attrLowPC:

@@ -25,6 +25,13 @@ type Sections struct {
 	LineStr    []byte // DWARF 5
 	StrOffsets []byte // DWARF 5, or .dwo
 	Addr       []byte
+
+	Line     []byte // for Line and Frames
+	Aranges  []byte // likewise, may be missing
+	Ranges   []byte // DWARF 2 to 4
+	Rnglists []byte // DWARF 5
+	Loc      []byte // DWARF 2 to 4
+	Loclists []byte // DWARF 5
 }
 
 // place is a position in any section of any file that belongs to the debug

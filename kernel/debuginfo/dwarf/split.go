@@ -10,7 +10,7 @@ func (d *Data) addSplit(open func(name, compDir string) (Sections, error)) {
 		if u.file != d.main || !u.maySplit() {
 			continue
 		}
-		d.note(d.addDwo(u, open))
+		d.note(d.addDwo(i, open))
 	}
 }
 
@@ -20,7 +20,9 @@ func (u *unit) maySplit() bool {
 	return u.kind == utSkeleton || u.version == 4 && len(u.file.Addr) > 0 && u.kind == utCompile
 }
 
-func (d *Data) addDwo(u *unit, open func(name, compDir string) (Sections, error)) error {
+// addDwo adds the split unit of the i-th unit.
+func (d *Data) addDwo(i int, open func(name, compDir string) (Sections, error)) error {
+	u := &d.units[i]
 	table, err := d.table(u)
 	if err != nil {
 		return err
@@ -49,10 +51,15 @@ func (d *Data) addDwo(u *unit, open func(name, compDir string) (Sections, error)
 	first := len(d.units)
 	f := d.space.addFile(sections, nil)
 	d.addUnitsOf(f)
-	for i := first; i < len(d.units); i++ {
-		if dwo := &d.units[i]; dwo.kind == utSplitCompile && dwo.signature != id {
+	for j := first; j < len(d.units); j++ {
+		dwo := &d.units[j]
+		if dwo.kind == utSplitCompile && dwo.signature != id {
 			d.units = d.units[:first]
 			return fmt.Errorf("%s: belongs to another build: it has the id %#x where %#x is needed", sections.File, dwo.signature, id)
+		}
+		if dwo.kind == utSplitCompile || dwo.kind == utCompile {
+			dwo.skeleton = d.units[i].place(int(d.units[i].die))
+			d.units[i].dwo = dwo.place(int(dwo.die))
 		}
 	}
 	return nil

@@ -24,6 +24,9 @@ type unit struct {
 
 	strOffsets uint64 // DW_AT_str_offsets_base
 	language   uint16
+
+	skeleton place // of a split unit: the skeleton's DIE
+	dwo      place // of a skeleton: the split unit's DIE
 }
 
 func (u *unit) place(offset int) place { return u.base + place(offset) }

@@ -1,0 +1,121 @@
+package dwarf
+
+// Line is a place in the source.
+type Line struct {
+	File   string // relative to the directory of compilation where it is below it; empty if unknown
+	Line   int    // 0 for code that the compiler made up
+	Column int
+}
+
+type lineKey struct {
+	file   *file
+	offset uint64
+}
+
+// linesOf returns the line table of a unit.
+func (d *Data) linesOf(info *unitInfo) (*lineTable, error) {
+	if info.stmtList.class != classOffset && info.stmtList.class != classConstant {
+		return &lineTable{}, nil
+	}
+	u := info.unit
+	if u.skeleton != 0 {
+		u = d.unitAt(u.skeleton)
+	}
+	key := lineKey{u.file, info.stmtList.u}
+	d.mu.RLock()
+	t := d.lines[key]
+	d.mu.RUnlock()
+	if t != nil {
+		return t, nil
+	}
+	t, err := d.readLines(u, info.stmtList.u, info.compDir)
+	if err != nil {
+		return nil, err
+	}
+	d.mu.Lock()
+	d.lines[key] = t
+	d.mu.Unlock()
+	return t, nil
+}
+
+// Line returns the source line of the instruction at an address, as linked:
+// where functions are inlined, the line in the innermost one. For a return
+// address the caller wants the line of the byte before it.
+func (d *Data) Line(addr uint64) (line Line, ok bool) {
+	_ = d.guard(func() error {
+		d.unitsAt(addr, func(u *unit) bool {
+			line, ok = d.lineIn(u, addr)
+			return !ok
+		})
+		return nil
+	})
+	return line, ok
+}
+
+func (d *Data) lineIn(u *unit, addr uint64) (Line, bool) {
+	info, err := d.unitInfo(u)
+	if err != nil {
+		return Line{}, false
+	}
+	t, err := d.linesOf(info)
+	if err != nil {
+		return Line{}, false
+	}
+	r := t.find(addr)
+	if r == nil {
+		return Line{}, false
+	}
+	return Line{File: t.file(uint32(r.file)), Line: int(r.line), Column: int(r.column)}, true
+}
+
+// file returns a file's name by its number.
+func (t *lineTable) file(n uint32) string {
+	if n >= uint32(len(t.files)) {
+		return ""
+	}
+	return t.files[n]
+}
+
+// LineRow is one row of the line table of a whole kernel.
+type LineRow struct {
+	Addr uint64
+	File string // empty together with line 0: no code from here on
+	Line int
+}
+
+// EachLineTable calls visit with the rows of each unit's line table, ascending
+// by address, until it returns false. It keeps nothing in memory.
+func (d *Data) EachLineTable(visit func(rows []LineRow) bool) error {
+	for i := range d.units {
+		u := &d.units[i]
+		if u.kind != utCompile && u.kind != utSkeleton || u.skeleton != 0 {
+			continue
+		}
+		var rows []LineRow
+		err := d.guard(func() error {
+			info, err := d.unitInfo(u)
+			if err != nil || info.stmtList.class == classNone {
+				return err
+			}
+			t, err := d.readLines(u, info.stmtList.u, info.compDir)
+			if err != nil {
+				return err
+			}
+			for _, r := range t.rows {
+				row := LineRow{Addr: r.addr}
+				if !r.end {
+					row.File, row.Line = t.file(uint32(r.file)), int(r.line)
+				}
+				rows = append(rows, row)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		if len(rows) > 0 && !visit(rows) {
+			return nil
+		}
+	}
+	return nil
+}
