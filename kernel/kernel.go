@@ -17,6 +17,7 @@ type Kernel struct {
 	*Memory
 	info     debuginfo.Source
 	mismatch string
+	modules  ModuleSymbols // nil where they are not known
 }
 
 // Options change how a kernel is opened.

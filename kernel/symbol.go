@@ -38,13 +38,39 @@ func (k *Kernel) SymbolAt(virt uint64) (sym debuginfo.Symbol, offset uint64, ok 
 	return sym, virt - sym.Addr, true
 }
 
+// ModuleSymbols finds the symbols of loaded modules by runtime virtual address.
+// The module is named also where only the symbol is not known, and empty for an
+// address outside of all modules. It is safe for use by many goroutines;
+// *module.Table is one.
+type ModuleSymbols interface {
+	SymbolAt(virt uint64) (sym debuginfo.Symbol, module string, ok bool)
+}
+
+// SetModules makes SymbolName know the symbols of modules, as module.Attach
+// does. It must be called before the kernel is used by several goroutines.
+func (k *Kernel) SetModules(m ModuleSymbols) { k.modules = m }
+
 // SymbolName names a runtime virtual address the way the kernel prints it:
-// function+0x1a/0x60. An address outside of all symbols is printed as a number.
+// function+0x1a/0x60, and function+0x1a/0x60 [module] for one in a module if
+// those are known. An address outside of all symbols is printed as a number.
 func (k *Kernel) SymbolName(virt uint64) string {
-	sym, off, ok := k.SymbolAt(virt)
+	if sym, off, ok := k.SymbolAt(virt); ok {
+		return symbolName(sym, off)
+	}
+	if k.modules != nil {
+		sym, module, ok := k.modules.SymbolAt(virt)
+		switch {
+		case ok:
+			return symbolName(sym, virt-sym.Addr) + " [" + module + "]"
+		case module != "":
+			return fmt.Sprintf("%#x [%s]", virt, module)
+		}
+	}
+	return fmt.Sprintf("%#x", virt)
+}
+
+func symbolName(sym debuginfo.Symbol, off uint64) string {
 	switch {
-	case !ok:
-		return fmt.Sprintf("%#x", virt)
 	case off == 0:
 		return sym.Name
 	case sym.Size == 0:

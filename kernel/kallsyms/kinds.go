@@ -6,10 +6,11 @@ import (
 	"github.com/kmortem/mortem/kernel/debuginfo"
 )
 
-// kindOf tells what the letter before a name says, which is that of nm: upper
-// case for global symbols, and W or w for weak functions, V or v for weak
-// variables. Per-CPU variables of x86-64 have A (since 3.14, until 6.14).
-func kindOf(letter byte) (kind debuginfo.SymbolKind, global bool) {
+// Kind tells what the letter says that the kernel keeps with a symbol, which is
+// that of nm: upper case for global symbols, and W or w for weak functions, V
+// or v for weak variables. Per-CPU variables of x86-64 have A (from 3.14 to
+// 6.14).
+func Kind(letter byte) (kind debuginfo.SymbolKind, global bool) {
 	global = letter >= 'A' && letter <= 'Z'
 	switch letter | 0x20 {
 	case 't', 'w':

@@ -83,7 +83,7 @@ func (t *tables) names() ([]debuginfo.Symbol, error) {
 		if len(text)-start < 2 || len(text) > maxText {
 			return nil, damaged("name %d of %d has no text, or all have too much", i, t.count)
 		}
-		kind, global := kindOf(text[start])
+		kind, global := Kind(text[start])
 		list = append(list, debuginfo.Symbol{Kind: kind, Global: global})
 		ends = append(ends, len(text))
 	}
