@@ -277,3 +277,34 @@ func TestRecordHeadsDamaged(t *testing.T) {
 		}
 	}
 }
+
+// TestNoiseIsRead: a ring of nothing sensible is passed over in a time that
+// grows with its size.
+func TestNoiseIsRead(t *testing.T) {
+	l := newRecordLog(4<<20, recordForm{name: "printk_log"})
+	l.store(Record{Flags: FlagNewline, Text: []byte("sense")}, "")
+	noise := l.bytes(l.buf + uint64(l.next))[:l.size-l.next]
+	for i := 0; i+16 <= len(noise); i += 16 {
+		// Headers that make sense, and lead to one that does not.
+		copy(noise[i:], "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x08\xf0\x07\x00\x00\x00\x00")
+	}
+	l.put32(l.nextAt, l.size-16)
+	reads := 0
+	s := l.source()
+	s.mem = counting{l.ram, &reads}
+	records, lost := collect(openTest(t, s))
+	if len(records) == 0 || len(lost) == 0 || reads > 64<<20 {
+		t.Errorf("%d records, %d losses, %d bytes read", len(records), len(lost), reads)
+	}
+}
+
+// counting counts the bytes read.
+type counting struct {
+	memory
+	bytes *int
+}
+
+func (c counting) Read(buf []byte, virt uint64) (int, error) {
+	*c.bytes += len(buf)
+	return c.memory.Read(buf, virt)
+}

@@ -98,49 +98,68 @@ func (k *keys) within(key string, off uint64, width, size int) int {
 	return int(off)
 }
 
-// window reads a stretch of memory through a piece of it, so that many small
-// reads cost few large ones.
+// window reads a stretch of memory through two pieces of it, so that many small
+// reads cost few large ones, also when a reader looks ahead and comes back.
 type window struct {
 	source
-	base  uint64 // virtual address of the stretch
-	size  uint64 // its length
-	piece []byte // what was read
-	at    uint64 // offset of the piece in the stretch
+	base   uint64   // virtual address of the stretch
+	size   uint64   // its length
+	pieces [2]piece // the one used last is the first
+}
+
+// piece is a part of a stretch that was read.
+type piece struct {
+	at   uint64 // its offset in the stretch
+	data []byte
 }
 
 const windowSize = 64 << 10
 
+// has tells whether n bytes at an offset of the stretch lie in the piece.
+func (p *piece) has(off uint64, n int) bool {
+	return off >= p.at && off-p.at <= uint64(len(p.data)) && uint64(n) <= uint64(len(p.data))-(off-p.at)
+}
+
 // bytes returns the n bytes at an offset of the stretch, n being at most
-// windowSize. They are valid until the next call.
+// windowSize. They are valid until the next call but one.
 func (w *window) bytes(off uint64, n int) ([]byte, error) {
 	if off > w.size || uint64(n) > w.size-off {
 		return nil, damaged("it reaches past the end of the log")
 	}
-	if off >= w.at && off+uint64(n) <= w.at+uint64(len(w.piece)) {
-		return w.piece[off-w.at:][:n], nil
+	if !w.pieces[0].has(off, n) {
+		w.pieces[0], w.pieces[1] = w.pieces[1], w.pieces[0]
 	}
-	w.piece = w.piece[:cap(w.piece)]
-	if len(w.piece) == 0 {
-		w.piece = make([]byte, min(windowSize, w.size))
+	p := &w.pieces[0]
+	if !p.has(off, n) {
+		if err := w.fetch(p, off, n); err != nil {
+			return nil, err
+		}
 	}
-	part := w.piece[:min(uint64(len(w.piece)), w.size-off)]
-	got, err := w.mem.Read(part, w.base+off)
-	w.piece, w.at = w.piece[:got], off
+	return p.data[off-p.at:][:n], nil
+}
+
+// fetch fills a piece from an offset on, with n bytes at least.
+func (w *window) fetch(p *piece, off uint64, n int) error {
+	p.data = p.data[:cap(p.data)]
+	if len(p.data) == 0 {
+		p.data = make([]byte, min(windowSize, w.size))
+	}
+	got, err := w.mem.Read(p.data[:min(uint64(len(p.data)), w.size-off)], w.base+off)
+	p.data, p.at = p.data[:got], off
 	if got < n {
-		return nil, err
+		return err
 	}
-	return w.piece[:n], nil
+	return nil
 }
 
 // some returns as many bytes at an offset of the stretch as can be had at once,
 // at least one.
 func (w *window) some(off uint64) ([]byte, error) {
-	if off < w.at || off >= w.at+uint64(len(w.piece)) {
-		if _, err := w.bytes(off, 1); err != nil {
-			return nil, err
-		}
+	if _, err := w.bytes(off, 1); err != nil {
+		return nil, err
 	}
-	return w.piece[off-w.at:], nil
+	p := &w.pieces[0]
+	return p.data[off-p.at:], nil
 }
 
 // nextPage is the offset where the page behind that of an offset begins.
