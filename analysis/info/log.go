@@ -1,6 +1,7 @@
 package info
 
 import (
+	"bytes"
 	"errors"
 	"regexp"
 	"time"
@@ -45,7 +46,7 @@ func (r *Report) record(rec *printk.Record, t *troubles) {
 	}
 	if r.Kernel.CommandLine == "" {
 		if m := commandLine.FindSubmatch(rec.Text); m != nil && rec.Facility <= printk.FacilityKern {
-			r.Kernel.CommandLine = cstr.Show(m[1])
+			r.Kernel.CommandLine = cstr.Show(bytes.TrimSpace(m[1]))
 		}
 	}
 }
