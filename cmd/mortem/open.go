@@ -7,6 +7,7 @@ import (
 	"github.com/kmortem/mortem/kernel"
 	"github.com/kmortem/mortem/kernel/debuginfo"
 	"github.com/kmortem/mortem/kernel/indump"
+	"github.com/kmortem/mortem/kernel/module"
 	"github.com/kmortem/mortem/kernel/vfs"
 )
 
@@ -52,6 +53,11 @@ func (a *app) openInto(s *session, files []string) (err error) {
 	}
 	if m := s.kernel.Mismatch(); m != "" {
 		a.warn("debug information of another build was forced: %s; every answer may be wrong", m)
+	}
+	if s.kernel.HasSymbol("modules") {
+		if _, err := module.Attach(s.kernel); err != nil {
+			a.warn("addresses in modules are not named: %v", err)
+		}
 	}
 	if s.fs, err = vfs.Open(s.kernel); err != nil {
 		return &exitError{exitUnusable, err}
