@@ -54,19 +54,29 @@ func (k *Kernel) SetModules(m ModuleSymbols) { k.modules = m }
 // function+0x1a/0x60, and function+0x1a/0x60 [module] for one in a module if
 // those are known. An address outside of all symbols is printed as a number.
 func (k *Kernel) SymbolName(virt uint64) string {
-	if sym, off, ok := k.SymbolAt(virt); ok {
-		return symbolName(sym, off)
-	}
-	if k.modules != nil {
-		sym, module, ok := k.modules.SymbolAt(virt)
-		switch {
-		case ok:
-			return symbolName(sym, virt-sym.Addr) + " [" + module + "]"
-		case module != "":
-			return fmt.Sprintf("%#x [%s]", virt, module)
-		}
+	if name, ok := k.LookupName(virt); ok {
+		return name
 	}
 	return fmt.Sprintf("%#x", virt)
+}
+
+// LookupName is SymbolName for an address that may be anything: it tells
+// whether it lies in the kernel image or a module.
+func (k *Kernel) LookupName(virt uint64) (name string, ok bool) {
+	if sym, off, ok := k.SymbolAt(virt); ok {
+		return symbolName(sym, off), true
+	}
+	if k.modules == nil {
+		return "", false
+	}
+	sym, module, ok := k.modules.SymbolAt(virt)
+	switch {
+	case ok:
+		return symbolName(sym, virt-sym.Addr) + " [" + module + "]", true
+	case module != "":
+		return fmt.Sprintf("%#x [%s]", virt, module), true
+	}
+	return "", false
 }
 
 func symbolName(sym debuginfo.Symbol, off uint64) string {

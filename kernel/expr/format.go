@@ -162,8 +162,8 @@ func (f *formatter) pointer(t *ctype.Type, n uint64) string {
 		return "NULL"
 	}
 	text := fmt.Sprintf("%#x", n)
-	if _, _, ok := f.k.SymbolAt(n); ok {
-		return text + " <" + f.k.SymbolName(n) + ">"
+	if name, ok := f.k.LookupName(n); ok {
+		return text + " <" + name + ">"
 	}
 	if t.Elem().Strip().Encoding == ctype.Char {
 		if b, err := f.k.CString(n, maxText); err == nil {
