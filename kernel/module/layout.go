@@ -17,6 +17,7 @@ type Reader struct {
 	kallsyms kallsymsLayout
 	sections sectionsLayout
 	kinds    []string // of the elements of module.mem
+	symbols  bool     // struct mod_kallsyms is known
 }
 
 // moduleLayout is struct module. What changed: the memory is module_core and
@@ -83,9 +84,8 @@ func New(k *kernel.Kernel) (*Reader, error) {
 		return nil, fmt.Errorf("struct module has none of mem, core_layout and module_core: %w", kernel.ErrNotFound)
 	}
 	if l.Kallsyms.Has() {
-		if err := k.Resolve(&r.kallsyms); err != nil {
-			return nil, err
-		}
+		// A module without symbols is better than none.
+		r.symbols = k.Resolve(&r.kallsyms) == nil
 	}
 	r.sections.resolve(k)
 	return r, nil
@@ -97,12 +97,10 @@ func (r *Reader) resolveMemory() error {
 		return err
 	}
 	r.kinds = make([]string, r.module.Memory.Len()/r.memory.Size())
-	for i := range r.kinds {
-		r.kinds[i] = fmt.Sprintf("mem %d", i)
-	}
+	copy(r.kinds, []string{"text", "data", "rodata", "ro_after_init", "init_text", "init_data", "init_rodata"}) // 6.4
 	types, err := r.k.Type("enum mod_mem_type")
 	if err != nil {
-		return nil // the names are all that is lost
+		return nil
 	}
 	for _, e := range types.Enumerators() {
 		if name, ok := strings.CutPrefix(e.Name, "MOD_"); ok && e.Value >= 0 && e.Value < int64(len(r.kinds)) {

@@ -21,7 +21,7 @@ func (r *Reader) findSymtab(m *Module, b []byte) {
 		return
 	}
 	table := l.Kallsyms.Get(b)
-	if table == 0 {
+	if table == 0 || !r.symbols {
 		return
 	}
 	k, err := r.k.Peek(table, make([]byte, r.kallsyms.Span()))
