@@ -451,10 +451,13 @@ func (k *kdumpImage) Ranges() iter.Seq[Range] {
 	return func(yield func(Range) bool) {
 		var r Range
 		for _, p := range k.parts {
-			for pfn := p.present.next(p.start); pfn < p.end; {
-				end := p.present.nextClear(pfn)
-				next := Range{pfn << k.pageShift, end << k.pageShift}
-				pfn = p.present.next(end)
+			for pfn := p.start; ; {
+				start, end, ok := p.nextRun(pfn)
+				if !ok {
+					break
+				}
+				pfn = end
+				next := Range{start << k.pageShift, end << k.pageShift}
 				if r.Size() > 0 && r.End == next.Start {
 					r.End = next.End
 					continue
@@ -469,6 +472,17 @@ func (k *kdumpImage) Ranges() iter.Seq[Range] {
 			yield(r)
 		}
 	}
+}
+
+// nextRun finds the first run of present pages from pfn on. There is none any
+// more if the file was cut short meanwhile.
+func (p *kdumpPart) nextRun(pfn uint64) (start, end uint64, ok bool) {
+	err := Guard(func() error {
+		start = p.present.next(pfn)
+		end = p.present.nextClear(start)
+		return nil
+	})
+	return start, end, err == nil && start < p.end
 }
 
 // Facts implements Image.

@@ -20,13 +20,13 @@ const (
 )
 
 // parseNotes calls fn for each note in data. It stops at the first note that
-// reaches past the end and says so. Empty notes, with which old kernels pad,
-// are passed over.
+// reaches past the end and says so. Zeros between notes, with which old kernels
+// pad, are passed over; no note of a dump is without a name.
 func parseNotes(data []byte, f fields, fn func(note)) error {
 	f.data = data
 	for off := 0; off+12 <= len(data); {
 		nameSize, descSize, kind := uint64(f.u32(off)), uint64(f.u32(off+4)), f.u32(off+8)
-		if nameSize == 0 && descSize == 0 {
+		if nameSize == 0 {
 			off += 4
 			continue
 		}

@@ -201,6 +201,9 @@ func (e *spanImage) ViewPhys(addr uint64, n int) ([]byte, error) {
 		if e.whole != nil {
 			return e.whole[off : off+uint64(n) : off+uint64(n)], nil
 		}
+		if e.file.mapped() { // flattened: in one record, or copied from several
+			return e.viewGuarded(addr, int64(off), n)
+		}
 		size := e.facts.PageSize
 		if page := addr &^ (size - 1); page >= sp.start && page+size <= sp.end && addr+uint64(n) <= page+size {
 			data, err := e.cache.page(addr / size)
@@ -211,6 +214,17 @@ func (e *spanImage) ViewPhys(addr uint64, n int) ([]byte, error) {
 		}
 	}
 	return copyPhys(e, addr, n)
+}
+
+func (e *spanImage) viewGuarded(addr uint64, off int64, n int) (data []byte, err error) {
+	err = Guard(func() (err error) {
+		data, err = e.file.view(off, n, nil)
+		return err
+	})
+	if err != nil {
+		return nil, e.ioError(addr, off, err)
+	}
+	return data, nil
 }
 
 // loadPage reads a page for the cache of files that are not mapped.

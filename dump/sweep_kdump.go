@@ -47,23 +47,27 @@ type sweeper struct {
 	dec    decoder
 	page   []byte
 	descs  []byte
+	pfns   []uint64
 }
 
 // sweep hands out the pages of a part between two page frames.
 func (s *sweeper) sweep(p *kdumpPart, start, end uint64) error {
-	var first, n uint64
+	var first uint64
+	s.pfns = s.pfns[:0]
 	if err := Guard(func() error {
 		first = p.present.rank(start)
-		n = p.present.rank(end) - first
+		for pfn := p.present.next(start); pfn < end; pfn = p.present.next(pfn + 1) {
+			s.pfns = append(s.pfns, pfn)
+		}
 		return nil
 	}); err != nil {
 		return err
 	}
-	if n == 0 {
+	if len(s.pfns) == 0 {
 		return nil
 	}
-	descs, err := s.bulk(p, first, n)
-	for pfn := p.present.next(start); pfn < end; pfn = p.present.next(pfn + 1) {
+	descs, err := s.bulk(p, first, uint64(len(s.pfns)))
+	for _, pfn := range s.pfns {
 		page := Page{Addr: pfn << s.img.pageShift}
 		switch {
 		case len(descs) < descSize:

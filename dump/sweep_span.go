@@ -64,7 +64,7 @@ func (e *spanImage) sweepPart(sp span, part uint64, worker int, fn func(worker i
 // sweepPage calls fn with a page. A page that faults while fn reads it is
 // handed out again, with the error in place of its bytes.
 func (e *spanImage) sweepPage(worker int, p Page, fn func(worker int, p Page) error) error {
-	if e.whole == nil || p.Err != nil {
+	if !e.file.mapped() || p.Err != nil {
 		return fn(worker, p)
 	}
 	return guardedPage(worker, p, fn)
