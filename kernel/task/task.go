@@ -32,6 +32,13 @@ type taskLayout struct {
 	Comm          kernel.Bytes `kernel:"comm"`
 	Signal        kernel.U64   `kernel:"signal"`
 	Nsproxy       kernel.U64   `kernel:"nsproxy"`
+	State         kernel.Uint  `kernel:"__state|state,optional"` // renamed in 5.14
+	ExitState     kernel.Uint  `kernel:"exit_state,optional"`
+	Flags         kernel.U32   `kernel:"flags,optional"`
+	Stack         kernel.U64   `kernel:"stack,optional"`
+	SP            kernel.U64   `kernel:"thread.sp,optional"`
+	OnCPU         kernel.I32   `kernel:"on_cpu,optional"`
+	CPU           kernel.U32   `kernel:"thread_info.cpu|cpu,optional"` // at the base of the stack before 4.9
 }
 
 type signalLayout struct {
@@ -69,6 +76,14 @@ type Task struct {
 	Comm    string // escaped
 	Nsproxy uint64 // its namespaces; 0 once it exits
 
+	State     uint64 // TASK_RUNNING and the like, see Letter
+	ExitState uint64 // EXIT_ZOMBIE and the like
+	Flags     uint32 // PF_KTHREAD and the like
+	Stack     uint64 // virtual address where its kernel stack begins
+	SP        uint64 // its stack pointer when it was last switched out
+	OnCPU     bool   // it was running, as the scheduler saw it
+	CPU       int    // where it is or last was, -1 where that is not in the task_struct
+
 	signal uint64
 }
 
@@ -81,9 +96,31 @@ func (r *Reader) read(addr uint64, buf []byte) (*Task, error) {
 		return nil, fmt.Errorf("struct task_struct at %#x: %w", addr, err)
 	}
 	l := &r.task
-	return &Task{Addr: addr, PID: l.PID.Get(b), TGID: l.TGID.Get(b), Comm: cstr.ShowC(l.Comm.Get(b)),
-		Nsproxy: l.Nsproxy.Get(b), signal: l.Signal.Get(b)}, nil
+	t := &Task{Addr: addr, PID: l.PID.Get(b), TGID: l.TGID.Get(b), Comm: cstr.ShowC(l.Comm.Get(b)),
+		Nsproxy: l.Nsproxy.Get(b), OnCPU: l.OnCPU.Has() && l.OnCPU.Get(b) != 0, CPU: -1, signal: l.Signal.Get(b)}
+	if l.State.Has() {
+		t.State = l.State.Get(b)
+	}
+	if l.ExitState.Has() {
+		t.ExitState = l.ExitState.Get(b)
+	}
+	if l.Flags.Has() {
+		t.Flags = l.Flags.Get(b)
+	}
+	if l.Stack.Has() {
+		t.Stack = l.Stack.Get(b)
+	}
+	if l.SP.Has() {
+		t.SP = l.SP.Get(b)
+	}
+	if l.CPU.Has() {
+		t.CPU = int(l.CPU.Get(b))
+	}
+	return t, nil
 }
+
+// At reads the task_struct at a kernel virtual address.
+func (r *Reader) At(addr uint64) (*Task, error) { return r.read(addr, make([]byte, r.task.Span())) }
 
 // All yields all threads of all processes, save the idle tasks, by the list
 // that starts at init_task.
