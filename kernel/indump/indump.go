@@ -56,8 +56,8 @@ func Open(mem *kernel.Memory) (*Source, error) {
 
 // Bounds of what is read in one piece.
 const (
-	maxBTF  = 256 << 20
-	maxORC  = 256 << 20
+	maxBTF  = 64 << 20
+	maxORC  = 64 << 20
 	maxNote = 1 << 16
 )
 

@@ -57,7 +57,7 @@ func record(stream []byte) (codes, rest []byte, ok bool) {
 // 6.1 and was 128.
 const (
 	maxName = 1 << 10
-	maxText = 256 << 20
+	maxText = 64 << 20
 )
 
 // names expands all names, into symbols that lack their addresses. All of

@@ -4,6 +4,7 @@
 package module
 
 import (
+	"bytes"
 	"fmt"
 	"iter"
 
@@ -68,8 +69,8 @@ type Module struct {
 	Version    string   // MODULE_VERSION, escaped
 	SrcVersion string   // checksum of its sources, escaped
 	PerCPU     Range    // of its static per-CPU variables, as offsets in each CPU's area; since 2.6.34 with a size
-	BuildID    []byte   // GNU build id, nil if it is not kept
 
+	buildID                 []byte // as struct module has it
 	symtab, strtab, typetab uint64
 	symbols                 uint32
 	sections                uint64
@@ -118,8 +119,9 @@ func (m *Module) TaintFlags() string {
 	return string(b)
 }
 
-// maxModules bounds the walk of the list of modules.
-const maxModules = 1 << 16
+// maxModules bounds the walk of the list of modules; machines have some
+// hundreds.
+const maxModules = 1 << 13
 
 // All yields the modules in the order of the list modules, the one loaded last
 // first. An error is that of one module, or the end of a broken list.
@@ -156,24 +158,29 @@ func (r *Reader) Read(addr uint64) (*Module, error) {
 		Name:   cstr.ShowC(l.Name.Get(b)),
 		State:  State(l.State.Get(b)),
 		Taints: l.Taints.Get(b),
-		Args:   r.text(get(l.Args, b)), Version: r.text(get(l.Version, b)), SrcVersion: r.text(get(l.SrcVersion, b)),
+		Args:   r.text(get(l.Args, b), maxArgs), Version: r.text(get(l.Version, b), maxWord), SrcVersion: r.text(get(l.SrcVersion, b), maxWord),
 		PerCPU:   Range{Addr: get(l.PerCPU, b), Size: uint64(get32(l.PerCPUSize, b))},
 		sections: get(l.Sections, b),
 	}
 	m.Regions = r.regions(b)
 	r.findSymtab(m, b)
-	m.BuildID = r.buildID(m, b)
+	if r.module.BuildID.Has() {
+		m.buildID = bytes.Clone(r.module.BuildID.Get(b))
+	}
 	return m, nil
 }
 
-// maxText bounds the strings of a module; its parameters are the longest.
-const maxText = 4096
+// Bounds of a module's strings.
+const (
+	maxArgs = 4096
+	maxWord = 256
+)
 
-func (r *Reader) text(addr uint64) string {
+func (r *Reader) text(addr uint64, limit int) string {
 	if addr == 0 {
 		return ""
 	}
-	b, err := r.k.CString(addr, maxText)
+	b, err := r.k.CString(addr, limit)
 	if err != nil && len(b) == 0 {
 		return ""
 	}

@@ -106,7 +106,7 @@ func TestBuildID(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ko.Close()
-	if got := planted(t, table).BuildID; fmt.Sprintf("%x", got) != fmt.Sprintf("%x", ko.BuildID()) || len(got) == 0 {
+	if got := table.Reader().BuildID(planted(t, table)); fmt.Sprintf("%x", got) != fmt.Sprintf("%x", ko.BuildID()) || len(got) == 0 {
 		t.Errorf("build id %x, the module's file has %x", got, ko.BuildID())
 	}
 }

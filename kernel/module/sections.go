@@ -1,6 +1,7 @@
 package module
 
 import (
+	"bytes"
 	"fmt"
 
 	"github.com/kmortem/mortem/kernel"
@@ -14,8 +15,9 @@ type Section struct {
 	Addr uint64 // virtual address
 }
 
-// maxSections bounds the walk of a module's sections: ELF's own limit.
-const maxSections = 1 << 16
+// maxSections bounds the walk of a module's sections; those compiled with a
+// section for each function have some thousands.
+const maxSections = 1 << 14
 
 // Sections returns the module's sections, in the order of /sys/module/NAME/sections,
 // which also is where the kernel keeps them for (struct module_sect_attrs). What
@@ -40,7 +42,7 @@ func (r *Reader) Sections(m *Module) ([]Section, error) {
 		if err != nil {
 			return sections, fmt.Errorf("sections of module %s: %w", m.Name, err)
 		}
-		sections = append(sections, Section{Name: r.text(name), Addr: addr})
+		sections = append(sections, Section{Name: r.text(name, maxWord), Addr: addr})
 	}
 	return sections, nil
 }
@@ -66,16 +68,12 @@ func (r *Reader) countSections(attrs uint64) (uint64, error) {
 	return 0, fmt.Errorf("more than %d sections are too many to be true", maxSections)
 }
 
-// buildID is the module's build id: its own member's, or else that of the
-// note section that it was loaded with.
-func (r *Reader) buildID(m *Module, b []byte) []byte {
-	if r.module.BuildID.Has() {
-		id := r.module.BuildID.Get(b)
-		for _, c := range id {
-			if c != 0 {
-				return append([]byte(nil), id...)
-			}
-		}
+// BuildID is the module's GNU build id, nil if the kernel does not keep it: its
+// own member (since 5.14), or else that of the note section that it was loaded
+// with.
+func (r *Reader) BuildID(m *Module) []byte {
+	if len(bytes.Trim(m.buildID, "\x00")) > 0 {
+		return m.buildID
 	}
 	sections, _ := r.Sections(m)
 	for _, s := range sections {

@@ -93,13 +93,15 @@ func (r *Reader) strings(m *Module, table []byte) ([]byte, error) {
 // kept them in place of st_info.
 func decode(table, names, letters []byte) []debuginfo.Symbol {
 	var list []debuginfo.Symbol
-	for i := 1; (i+1)*symSize <= len(table); i++ {
+	text := 0 // damaged tables can have one long name again and again
+	for i := 1; (i+1)*symSize <= len(table) && text < maxStrings; i++ {
 		e := table[i*symSize:]
 		name, ok := nameAt(names, binary.LittleEndian.Uint32(e))
 		section := binary.LittleEndian.Uint16(e[6:])
 		if !ok || name == "" || elf.SectionIndex(section) == elf.SHN_UNDEF {
 			continue
 		}
+		text += len(name)
 		s := debuginfo.Symbol{Name: name, Addr: binary.LittleEndian.Uint64(e[8:])}
 		letter, info := e[4], e[4]
 		if i < len(letters) {

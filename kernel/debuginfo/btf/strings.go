@@ -49,13 +49,16 @@ func (s *strings) at(off uint32) string {
 	return text
 }
 
+// maxDamaged bounds names that must be escaped, which no name in C is.
+const maxDamaged = 64
+
 // show returns the string at an offset, fit to be shown.
 func (s *strings) show(off uint32) string {
 	name := s.at(off)
 	for i := range len(name) {
-		if name[i] <= ' ' || name[i] >= 0x7f {
-			// Base types have blanks in their names, damaged ones worse.
-			return cstr.Show([]byte(name))
+		// Base types have blanks in their names.
+		if name[i] < ' ' || name[i] >= 0x7f || name[i] == '\\' {
+			return cstr.Show([]byte(name[:min(len(name), maxDamaged)]))
 		}
 	}
 	return name
