@@ -171,8 +171,10 @@ func (s *Slack) Again(at uint64) bool { return s.node != 0 && s.node == at }
 // walk came by, may nevertheless be sound. While a node is being linked in or out
 // of an hlist, or linked into a list, the pointer at back leads to the node all
 // the same. While the one before it is being unlinked from a list, back is
-// already the one before that; before is 0 for an hlist. A node that the walk has
-// passed is never sound: the list goes in a circle.
+// already the one before that; before is 0 for an hlist. In each of these states
+// the node at back is not reached by the pointer that it is to be reached by. Where
+// it is, entries were lost, or the list leads into another. A node that the walk
+// has passed is never sound: the list goes in a circle.
 func (s *Slack) Allow(m Memory, p Place, at, back, before uint64) bool {
 	if s.node != 0 {
 		return false
@@ -180,11 +182,22 @@ func (s *Slack) Allow(m Memory, p Place, at, back, before uint64) bool {
 	s.node = at
 	if before == 0 || back != before {
 		to, err := follow(m, back)
-		if err != nil || to&^1 != at {
+		if err != nil || to&^1 != at || linked(m, back) {
 			return false
 		}
 	}
 	return !p.passed(m, at)
+}
+
+// linked tells whether the node at an address is reached by the pointer that its
+// own pointer back leads to.
+func linked(m Memory, node uint64) bool {
+	back, err := follow(m, node+8)
+	if err != nil {
+		return false
+	}
+	to, err := follow(m, back)
+	return err == nil && to&^1 == node
 }
 
 // passed walks the list from its head once more to see whether it comes by a
