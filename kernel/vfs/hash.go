@@ -19,6 +19,7 @@ type HashTable struct {
 	fs    *FS
 	shift uint32 // d_hash_shift, as the kernel has it
 	lock  uint64 // bits of a bucket that are no pointer
+	sure  bool   // Index is what most of a sample of dentries agree with
 }
 
 // IndexFunc names the way from a name's hash to its bucket.
@@ -79,7 +80,7 @@ func (fs *FS) HashTable() (*HashTable, error) {
 	if t.Buckets == 0 || t.Buckets > 1<<maxTableBits || t.Buckets&(t.Buckets-1) != 0 {
 		return nil, fmt.Errorf("dentry_hashtable: %d buckets cannot be (d_hash_shift is %d)", t.Buckets, t.shift)
 	}
-	t.Index = t.chooseIndex(candidates)
+	t.chooseIndex(candidates)
 	return t, nil
 }
 
@@ -129,11 +130,8 @@ func (t *HashTable) bucketBy(f IndexFunc, hash32 uint32, parent uint64) uint64 {
 
 // chooseIndex takes the index function that most of a sample of dentries
 // agree with, the first candidate where there is nothing to look at.
-func (t *HashTable) chooseIndex(candidates []IndexFunc) IndexFunc {
-	best, most := candidates[0], 0
-	if len(candidates) == 1 {
-		return best
-	}
+func (t *HashTable) chooseIndex(candidates []IndexFunc) {
+	t.Index = candidates[0]
 	votes := make([]int, len(candidates))
 	seen := 0
 	for e, err := range t.Entries(0, t.Buckets) {
@@ -149,12 +147,13 @@ func (t *HashTable) chooseIndex(candidates []IndexFunc) IndexFunc {
 			break
 		}
 	}
+	most := 0
 	for i, v := range votes {
 		if v > most {
-			best, most = candidates[i], v
+			t.Index, most = candidates[i], v
 		}
 	}
-	return best
+	t.sure = 2*most > seen
 }
 
 // Entry is one dentry in a hash chain.
@@ -270,8 +269,8 @@ func (w *chainWalker) chain(bucket, node uint64, yield func(*Entry, error) bool)
 			reason = "it was passed before: the chain goes in a circle"
 		default:
 			l.decode(&w.d, addr, b)
-			if w.d.pprev != slot && !slack.Allow(k, list.Place{Head: head, Lock: w.t.lock, Index: i}, node, w.d.pprev, 0) {
-				reason = fmt.Sprintf("its d_hash.pprev is %#x instead of %#x", w.d.pprev, slot)
+			if w.d.pprev != slot {
+				reason = w.suspicion(&slack, list.Place{Head: head, Lock: w.t.lock, Index: i}, bucket, slot)
 			}
 		}
 		if reason != "" {
@@ -285,6 +284,21 @@ func (w *chainWalker) chain(bucket, node uint64, yield func(*Entry, error) bool)
 		slot, node = node, w.d.next
 	}
 	return true
+}
+
+// suspicion says why the dentry just read, whose pointer back is not the slot
+// that led to it, cannot be the next one of a chain, "" where it can: the chain
+// may have been caught in the middle of a change, but then the dentry is one of
+// this chain.
+func (w *chainWalker) suspicion(slack *list.Slack, p list.Place, bucket, slot uint64) string {
+	if w.t.sure && w.t.BucketOf(w.d.Hash, w.d.Parent) != bucket {
+		return fmt.Sprintf("its hash leads to bucket %d", w.t.BucketOf(w.d.Hash, w.d.Parent))
+	}
+	node := w.d.Addr + w.t.fs.dentry.Next.Offset()
+	if !slack.Allow(w.t.fs.k, p, node, w.d.pprev, 0) {
+		return fmt.Sprintf("its d_hash.pprev is %#x instead of %#x", w.d.pprev, slot)
+	}
+	return ""
 }
 
 // Find returns the place of a dentry in its chain: the bucket by its hash, and
