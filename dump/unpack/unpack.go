@@ -1,0 +1,219 @@
+// Package unpack answers what bytes are in a file that is packed as a whole, or
+// in a pipe: it writes them once into a file that can be mapped.
+//
+// Unpacked files stay in a cache directory under names made of the contents of
+// the packed ones, so that the second look at a dump does not unpack it again.
+// Several processes may do this at once: one unpacks, the others wait for it.
+package unpack
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// Options says where unpacked files are kept.
+type Options struct {
+	// Dir is the cache directory; without it that is the directory "mortem" in
+	// the user's cache directory (os.UserCacheDir).
+	Dir string
+	// Temp makes a copy that is not kept.
+	Temp bool
+	// Limit is the largest number of bytes that a file may unpack to; 0 leaves
+	// it to the room on the disk.
+	Limit int64
+	// Progress is called now and then from one goroutine with the packed bytes
+	// that are done; total is 0 where it is not known. It may be nil.
+	Progress func(done, total int64)
+}
+
+// Result is a file with unpacked bytes.
+type Result struct {
+	Path string
+	// Damage says why the packed bytes could not be unpacked to their end. The
+	// file has what came before, and is not kept. Where a bit was flipped, what
+	// follows it may be wrong: packers notice that at their next checksum, which
+	// for gzip and zstd stands at the end.
+	Damage error
+
+	temp bool
+}
+
+// Discard removes the file if it is one that is not kept. On Unix it may be
+// called as soon as the file is open.
+func (r *Result) Discard() {
+	if r.temp {
+		_ = os.Remove(r.Path) // what is left will be removed after a day
+	}
+}
+
+// ErrNoRoom: the disk has not enough room for the unpacked bytes.
+var ErrNoRoom = errors.New("not enough room on the disk")
+
+// ErrTooLarge: the file unpacks to more than Options.Limit.
+var ErrTooLarge = errors.New("unpacks to more than is allowed")
+
+// Unpack unpacks the size bytes of src, which must be packed (Detect), and
+// returns a file with the contents.
+func Unpack(ctx context.Context, src io.ReaderAt, size int64, o Options) (*Result, error) {
+	dir, err := o.dir("unpacked")
+	if err != nil {
+		return nil, err
+	}
+	head := make([]byte, min(HeadSize, size))
+	if _, err := src.ReadAt(head, 0); err != nil && err != io.EOF {
+		return nil, err
+	}
+	p := packing(head)
+	if p == nil {
+		return nil, errors.New("not packed in a way that is known")
+	}
+	write := func(out *writer) error { return p.unpack(ctx, src, size, out, o.Progress) }
+	if o.Temp {
+		return o.temp(dir, write)
+	}
+	key, err := contentKey(src, size)
+	if err != nil {
+		return nil, err
+	}
+	return o.cached(ctx, dir, filepath.Join(dir, key), write)
+}
+
+// Spool writes what comes from r into a file that is not kept, unpacked if it
+// is packed.
+func Spool(ctx context.Context, r io.Reader, o Options) (*Result, error) {
+	dir, err := o.dir("spool")
+	if err != nil {
+		return nil, err
+	}
+	return o.temp(dir, func(out *writer) error {
+		in := &meter{ctx: ctx, r: r, progress: o.Progress}
+		return spool(in, out)
+	})
+}
+
+// dir makes a directory below the cache directory.
+func (o *Options) dir(name string) (string, error) {
+	dir := o.Dir
+	if dir == "" {
+		base, err := os.UserCacheDir()
+		if err != nil {
+			return "", fmt.Errorf("no cache directory: %w", err)
+		}
+		dir = filepath.Join(base, "mortem")
+	}
+	dir = filepath.Join(dir, name)
+	return dir, os.MkdirAll(dir, 0o700)
+}
+
+// contentKey is a name for the contents of a packed file: a hash of its size
+// and of parts of it. The last part has the checksum that all packers write.
+func contentKey(src io.ReaderAt, size int64) (string, error) {
+	const part = 64 << 10
+	h := sha256.New()
+	fmt.Fprintln(h, size)
+	for _, at := range []int64{0, size / 2, max(0, size-part)} {
+		if _, err := io.Copy(h, io.NewSectionReader(src, at, min(part, size-at))); err != nil {
+			return "", err
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil)[:20]), nil
+}
+
+// cached returns the kept file of that name, and makes it if it is not there.
+func (o *Options) cached(ctx context.Context, dir, path string, write func(*writer) error) (*Result, error) {
+	if use(path) {
+		return &Result{Path: path}, nil
+	}
+	unlock, err := lock(ctx, path+".lock")
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	if use(path) { // somebody else has unpacked it meanwhile
+		return &Result{Path: path}, nil
+	}
+	r, err := o.temp(dir, write)
+	if err != nil || r.Damage != nil {
+		return r, err
+	}
+	if err := os.Rename(r.Path, path); err != nil {
+		r.Discard()
+		return nil, err
+	}
+	return &Result{Path: path}, nil
+}
+
+// use tells whether a kept file is there, and notes that it was used.
+func use(path string) bool {
+	if st, err := os.Stat(path); err != nil || !st.Mode().IsRegular() {
+		return false
+	}
+	now := time.Now()
+	_ = os.Chtimes(path, now, now) // only the order of removal depends on it
+	return true
+}
+
+// temp writes a file that is not kept.
+func (o *Options) temp(dir string, write func(*writer) error) (*Result, error) {
+	removeStale(dir)
+	f, err := os.CreateTemp(dir, partial+"*")
+	if err != nil {
+		return nil, err
+	}
+	r := &Result{Path: f.Name(), temp: true}
+	out := &writer{file: f, dir: dir, limit: o.Limit}
+	err = write(out)
+	err = errors.Join(err, out.finish(), f.Close())
+	var damage *damageError
+	if errors.As(err, &damage) && out.size > 0 {
+		r.Damage, err = damage.err, nil
+	}
+	if err != nil {
+		r.Discard()
+		return nil, err
+	}
+	return r, nil
+}
+
+// damageError is an error in the packed bytes.
+type damageError struct{ err error }
+
+func (e *damageError) Error() string { return e.err.Error() }
+func (e *damageError) Unwrap() error { return e.err }
+
+// meter counts what is read, and stops reading when its context is done.
+type meter struct {
+	ctx         context.Context
+	r           io.Reader
+	done, total int64
+	told        int64
+	progress    func(done, total int64)
+	err         error // of r, other than io.EOF
+}
+
+// progressStep is how many bytes go between two reports.
+const progressStep = 8 << 20
+
+func (m *meter) Read(p []byte) (int, error) {
+	if err := m.ctx.Err(); err != nil {
+		m.err = err
+		return 0, err
+	}
+	n, err := m.r.Read(p)
+	m.done += int64(n)
+	if m.progress != nil && m.done-m.told >= progressStep {
+		m.told = m.done
+		m.progress(m.done, m.total)
+	}
+	if err != nil && err != io.EOF {
+		m.err = err
+	}
+	return n, err
+}
