@@ -51,9 +51,9 @@ func (p *printer) definition(t *Type) {
 	switch {
 	case t.Kind == Typedef:
 		p.declaration(0, "typedef ", t.Elem(), t.Name, 0, "")
-	case t.Kind.keyword() != "" && t.Incomplete:
+	case t.Kind.Keyword() != "" && t.Incomplete:
 		p.line(0, t.simpleName()+";", "/* only declared */")
-	case t.Kind.keyword() != "":
+	case t.Kind.Keyword() != "":
 		p.block(0, "", t, "", 0, "")
 	default:
 		p.line(0, t.String()+";", p.comment("size: "+p.number(t.Size())))
@@ -92,7 +92,7 @@ func (t *Type) throughPointer() bool {
 }
 
 func (p *printer) spelledOut(base *Type) bool {
-	if base.Kind.keyword() == "" || base.Incomplete || p.lines <= 0 || slices.Contains(p.open, base) {
+	if base.Kind.Keyword() == "" || base.Incomplete || p.lines <= 0 || slices.Contains(p.open, base) {
 		return false
 	}
 	return base.Name == "" || p.opts.Expand && base.Kind != Enum
@@ -101,7 +101,7 @@ func (p *printer) spelledOut(base *Type) bool {
 // block prints a struct, union or enum with its contents. The offset at, in
 // bytes, is that of the struct in the whole.
 func (p *printer) block(depth int, words string, t *Type, declarator string, at int64, comment string) {
-	head := t.Kind.keyword()
+	head := t.Kind.Keyword()
 	if t.Name != "" {
 		head += " " + t.Name
 	}

@@ -109,7 +109,7 @@ func join(left, right string) string {
 
 // simpleName spells a type that is a word or two.
 func (t *Type) simpleName() string {
-	word := t.Kind.keyword()
+	word := t.Kind.Keyword()
 	switch {
 	case word == "" && t.Name == "":
 		return "void"
@@ -121,8 +121,8 @@ func (t *Type) simpleName() string {
 	return word + " " + t.Name
 }
 
-// keyword is struct, union or enum, empty for other kinds.
-func (k Kind) keyword() string {
+// Keyword is struct, union or enum, empty for other kinds.
+func (k Kind) Keyword() string {
 	switch k {
 	case Struct:
 		return "struct"

@@ -50,6 +50,26 @@ type Sections interface {
 	// linked for, nil where there is none; not to be changed, or used after
 	// Close.
 	Section(name string) (data []byte, addr uint64, err error)
+	// Loaded are the sections that are in memory when the file is. Those of a
+	// module are linked at no address: there they, its symbols and its lines
+	// have made-up addresses, and the caller counts from the section's.
+	Loaded() []SectionAddr
+}
+
+// SectionAddr is where a section of a kernel or module lies, as linked.
+type SectionAddr struct {
+	Name string
+	Addr uint64
+	Size uint64 // bytes
+}
+
+// Loaded are the sections of the file that was opened.
+func (s *elfSource) Loaded() []SectionAddr {
+	var list []SectionAddr
+	for _, h := range s.files[0].Loaded() {
+		list = append(list, SectionAddr{h.Name, h.Addr, h.Size})
+	}
+	return list
 }
 
 // Section looks at the debug file first, then at the file that was opened.

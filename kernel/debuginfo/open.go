@@ -3,10 +3,12 @@ package debuginfo
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 
 	"github.com/kmortem/mortem/kernel/debuginfo/dwarf"
 	"github.com/kmortem/mortem/kernel/debuginfo/elffile"
+	"github.com/kmortem/mortem/kernel/debuginfo/mpack"
 )
 
 // Option changes how Open works.
@@ -39,8 +41,11 @@ func Open(path string, opts ...Option) (Source, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer plain.done()
+	if isPack(plain.path) {
+		return openPack(plain.path)
+	}
 	elf, err := elffile.Open(plain.path)
-	plain.done()
 	if err != nil {
 		return nil, explain(path, err)
 	}
@@ -49,6 +54,17 @@ func Open(path string, opts ...Option) (Source, error) {
 		return nil, explain(path, err)
 	}
 	return src, nil
+}
+
+func isPack(path string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	start := make([]byte, 8)
+	n, _ := io.ReadFull(f, start)
+	return mpack.Is(start[:n])
 }
 
 // explain adds what to do about an error.

@@ -26,6 +26,24 @@ func (t *Types) Variables() iter.Seq[string] { return t.namesOf(classVariable) }
 // Functions goes over the names of the functions, without those of the base.
 func (t *Types) Functions() iter.Seq[string] { return t.namesOf(classFunction) }
 
+// Enumerators goes over the names of the constants of all enums, without those
+// of the base.
+func (t *Types) Enumerators() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for i := range t.records.count() {
+			r := t.records.at(i)
+			if r.kind != kindEnum && r.kind != kindEnum64 {
+				continue
+			}
+			for at := range r.n {
+				if name := t.strings.at(r.constantName(at)); name != "" && !yield(name) {
+					return
+				}
+			}
+		}
+	}
+}
+
 func (t *Types) namesOf(want class) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for c, name := range t.named {

@@ -1,6 +1,8 @@
 package dwarf
 
 import (
+	"iter"
+
 	"github.com/kmortem/mortem/kernel/ctype"
 )
 
@@ -22,6 +24,19 @@ func (d *Data) Enumerator(name string) (value int64, t *ctype.Type, ok bool) {
 		return nil
 	})
 	return value, t, ok
+}
+
+// Enumerators goes over the names of the constants of all enums, in no
+// particular order.
+func (d *Data) Enumerators() iter.Seq[string] {
+	d.enumOnce.Do(d.indexEnumerators)
+	return func(yield func(string) bool) {
+		for e := range d.enumerators.all() {
+			if !yield(d.nameOf(e)) {
+				return
+			}
+		}
+	}
 }
 
 // indexEnumerators gets the index of constants from the store, or makes it.

@@ -20,10 +20,10 @@ var ErrNotELF = errors.New("not an ELF file")
 
 // File is an open ELF file. Its methods are safe for use by many goroutines.
 type File struct {
-	path string
-	m    *mapfile.File
-	elf  *elf.File
-	addr map[string]uint64 // section addresses for relocation, see SetSectionAddresses
+	path  string
+	m     *mapfile.File
+	elf   *elf.File
+	addrs []uint64 // of the sections
 
 	mu     sync.Mutex
 	copies map[int]sectionCopy // unpacked or relocated sections, by index
@@ -59,6 +59,7 @@ func open(path string, m *mapfile.File) (*File, error) {
 		m.Close()
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
+	file.layOut()
 	return file, nil
 }
 
@@ -128,13 +129,15 @@ func (f *File) Section(name string) ([]byte, error) {
 	return f.sectionAt(i)
 }
 
-// SectionAddr is the address that a section was linked for.
+// SectionAddr is the address that a section was linked for. In an object file
+// it is made up, see Loaded, unless SetSectionAddresses told the real one.
 func (f *File) SectionAddr(name string) (uint64, bool) {
-	s := f.elf.Section(name)
-	if s == nil {
-		return 0, false
+	for i, s := range f.elf.Sections {
+		if s.Name == name {
+			return f.addrs[i], true
+		}
 	}
-	return s.Addr, true
+	return 0, false
 }
 
 func (f *File) sectionAt(i int) ([]byte, error) {

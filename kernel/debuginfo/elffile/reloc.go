@@ -6,10 +6,61 @@ import (
 	"fmt"
 )
 
-// SetSectionAddresses tells where the sections of an object file were loaded,
-// by name; addresses in the debug sections are then absolute. Without it all
-// sections lie at address 0. It must be called before the first Section.
-func (f *File) SetSectionAddresses(addr map[string]uint64) { f.addr = addr }
+// layoutStart is where the first section of an object file lies, as long as
+// nobody says otherwise.
+const layoutStart = 0x1000
+
+// layOut gives the sections of an object file, which are linked at 0 all of
+// them, addresses of their own, one behind the other, so that an address says
+// which section it is in.
+func (f *File) layOut() {
+	f.addrs = make([]uint64, len(f.elf.Sections))
+	if !f.Relocatable() {
+		for i, s := range f.elf.Sections {
+			f.addrs[i] = s.Addr
+		}
+		return
+	}
+	at := uint64(layoutStart)
+	for i, s := range f.elf.Sections {
+		if s.Flags&elf.SHF_ALLOC == 0 {
+			continue
+		}
+		align := uint64(64)
+		if s.Addralign > align && s.Addralign&(s.Addralign-1) == 0 && s.Addralign <= 1<<20 {
+			align = s.Addralign
+		}
+		at = (at + align - 1) &^ (align - 1)
+		f.addrs[i] = at
+		at += min(s.Size, 1<<32)
+	}
+}
+
+// SetSectionAddresses tells where sections of an object file, by name, were
+// loaded; symbols and addresses in debug sections are then those. Without it
+// sections have made-up addresses, see SectionAddr. It must be called before
+// the first Section and Symbols.
+func (f *File) SetSectionAddresses(addrs map[string]uint64) {
+	for i, s := range f.elf.Sections {
+		if addr, ok := addrs[s.Name]; ok && f.Relocatable() {
+			f.addrs[i] = addr
+		}
+	}
+}
+
+// Loaded are the sections that are in memory when the file is loaded, with
+// their addresses.
+func (f *File) Loaded() []elf.SectionHeader {
+	var list []elf.SectionHeader
+	for i, s := range f.elf.Sections {
+		if s.Flags&elf.SHF_ALLOC != 0 {
+			h := s.SectionHeader
+			h.Addr = f.addrs[i]
+			list = append(list, h)
+		}
+	}
+	return list
+}
 
 // relocationsFor returns the index of the section that holds the relocations
 // of section i, or -1.
@@ -68,12 +119,16 @@ func (f *File) symbolValue(symbols []byte, i uint64) (uint64, bool) {
 		return 0, false
 	}
 	sym := symbols[i*symbolSize:]
-	value := binary.LittleEndian.Uint64(sym[8:])
-	section := binary.LittleEndian.Uint16(sym[6:])
-	if f.addr != nil && section != 0 && int(section) < len(f.elf.Sections) {
-		value += f.addr[f.elf.Sections[section].Name]
+	return f.placed(elf.SectionIndex(binary.LittleEndian.Uint16(sym[6:])), binary.LittleEndian.Uint64(sym[8:])), true
+}
+
+// placed is the address of a symbol: in object files its value counts from the
+// start of its section.
+func (f *File) placed(section elf.SectionIndex, value uint64) uint64 {
+	if f.Relocatable() && int(section) < len(f.addrs) {
+		return value + f.addrs[section]
 	}
-	return value, true
+	return value
 }
 
 // relocationWidth is the number of bytes that a kind of relocation as found in

@@ -17,7 +17,7 @@ const (
 // Symbol is one entry of the symbol table that names a place.
 type Symbol struct {
 	Name    string
-	Value   uint64 // address; in object files the offset in the section
+	Value   uint64 // address
 	Size    uint64
 	Type    elf.SymType
 	Bind    elf.SymBind
@@ -81,6 +81,7 @@ func (f *File) symbol(entry []byte, names string, raw []byte) (Symbol, bool) {
 		Value:   le.Uint64(entry[8:]),
 		Size:    le.Uint64(entry[16:]),
 	}
+	sym.Value = f.placed(sym.Section, sym.Value)
 	name := uint64(le.Uint32(entry))
 	if sym.Section == elf.SHN_UNDEF || sym.Type == elf.STT_FILE || sym.Type == elf.STT_SECTION || name == 0 || name >= uint64(len(raw)) {
 		return Symbol{}, false
