@@ -1,0 +1,152 @@
+package unwind
+
+import (
+	"cmp"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/go-delve/delve/pkg/dwarf/frame"
+
+	"github.com/kmortem/mortem/kernel/arch"
+	"github.com/kmortem/mortem/kernel/arch/amd64"
+)
+
+// cfi unwinds by DWARF call frame information (DWARF 5, 6.4): .debug_frame of
+// vmlinux. Entry code has none since 4.2.
+type cfi struct {
+	offset  uint64 // runtime less link addresses
+	entries frame.FrameDescriptionEntries
+}
+
+// sections is what a source of debug information implements when it has the
+// sections of an ELF file.
+type sections interface {
+	Section(name string) (data []byte, addr uint64, err error)
+}
+
+// cfi reads the call frame information when it is first needed.
+func (t *Tracer) cfi() (*cfi, error) {
+	t.cfiOnce.Do(func() {
+		s, ok := t.k.Info().(sections)
+		if !ok {
+			t.cfiErr = fmt.Errorf("%s: %w", t.k.Info().Describe(), errNoData)
+			return
+		}
+		data, _, err := s.Section(".debug_frame")
+		if err == nil && len(data) == 0 {
+			err = fmt.Errorf("%s has no .debug_frame: %w", t.k.Info().Describe(), errNoData)
+		}
+		if err == nil {
+			t.cfiData, err = parseCFI(data, t.k.Offset())
+		}
+		t.cfiErr = err
+	})
+	return t.cfiData, t.cfiErr
+}
+
+// parseCFI reads a .debug_frame section.
+func parseCFI(data []byte, offset uint64) (c *cfi, err error) {
+	if err := checkCFI(data); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			c, err = nil, fmt.Errorf("call frame information is damaged: %v", r)
+		}
+	}()
+	entries, err := frame.Parse(data, binary.LittleEndian, 0, 8, 0)
+	if err != nil {
+		return nil, err
+	}
+	entries = slices.DeleteFunc(entries, func(e *frame.FrameDescriptionEntry) bool { return e.CIE == nil || e.Begin() == 0 })
+	slices.SortFunc(entries, func(a, b *frame.FrameDescriptionEntry) int { return cmp.Compare(a.Begin(), b.Begin()) })
+	return &cfi{offset: offset, entries: entries}, nil
+}
+
+var errCFI = errors.New("call frame information is damaged")
+
+// checkCFI checks that the entries fill the section: the parser believes their
+// lengths. A length of 0 ends a table, and 32-bit lengths are the only ones that
+// kernels have.
+func checkCFI(data []byte) error {
+	common := map[uint32]bool{}
+	for at := 0; at < len(data); {
+		if len(data)-at < 4 {
+			return errCFI
+		}
+		n := int64(binary.LittleEndian.Uint32(data[at:]))
+		if n == 0 {
+			at += 4
+			continue
+		}
+		if n < 8 || n >= 0xfffffff0 || n > int64(len(data)-at-4) {
+			return errCFI
+		}
+		id := binary.LittleEndian.Uint32(data[at+4:])
+		if id == 0xffffffff {
+			common[uint32(at)] = true
+		} else if !common[id] {
+			return errCFI
+		}
+		at += 4 + int(n)
+	}
+	return nil
+}
+
+// rules finds the rules for a runtime address.
+func (c *cfi) rules(addr uint64) (ctx *frame.FrameContext, err error) {
+	link := addr - c.offset
+	entry, err := c.entries.FDEForPC(link)
+	if err != nil {
+		return nil, errNoData
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			ctx, err = nil, errNoData
+		}
+	}()
+	return entry.EstablishFrame(link)
+}
+
+func (c *cfi) method() Method   { return ByCFI }
+func (c *cfi) sure() Confidence { return Certain }
+
+func (c *cfi) next(w *walk, s *state) (step, error) {
+	rules, err := c.rules(s.lookup())
+	if err != nil {
+		return step{}, errNoData
+	}
+	if rules.CFA.Rule != frame.RuleCFA || rules.CFA.Reg >= arch.MaxRegs {
+		return step{}, errNoData
+	}
+	base, ok := s.regs.Get(arch.Reg(rules.CFA.Reg))
+	if !ok {
+		return step{}, s.fail(0, "its frame is found by register "+amd64.Name(arch.Reg(rules.CFA.Reg))+", which is not known", nil)
+	}
+	n := step{cfa: base + uint64(rules.CFA.Offset)}
+	if err := n.called(w, s, n.cfa); err != nil {
+		return step{}, err
+	}
+	for _, r := range []arch.Reg{amd64.BX, amd64.BP, amd64.R12, amd64.R13, amd64.R14, amd64.R15} {
+		n.restore(w, s, r, rules)
+	}
+	return n, nil
+}
+
+// restore finds a register that functions keep for their callers.
+func (n *step) restore(w *walk, s *state, r arch.Reg, rules *frame.FrameContext) {
+	n.state.regs.Forget(r)
+	rule, ok := rules.Regs[uint64(r)]
+	switch {
+	case !ok || rule.Rule == frame.RuleSameVal:
+		if v, known := s.regs.Get(r); known {
+			n.state.regs.Set(r, v)
+		}
+	case rule.Rule == frame.RuleOffset:
+		if v, err := w.word(s, n.cfa+uint64(rule.Offset)); err == nil {
+			n.state.regs.Set(r, v)
+		}
+	}
+}

@@ -1,0 +1,300 @@
+package unwind
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/kmortem/mortem/kernel"
+	"github.com/kmortem/mortem/kernel/ctype"
+)
+
+// orcEntry is a struct orc_entry as it lies in memory
+// (arch/x86/include/asm/orc_types.h): how to find the stack pointer and the frame
+// pointer of the caller.
+type orcEntry struct {
+	spOffset int16
+	bpOffset int16
+	bits     uint16 // in the order of orcForm
+}
+
+// orcEntrySize is sizeof(struct orc_entry), the same in all releases.
+const orcEntrySize = 6
+
+// orcUnreadable marks entries whose memory the dump has not.
+const orcUnreadable = 0xffff
+
+// The registers that the offsets count from (ORC_REG_*), the same in all
+// releases since 4.14; SP_INDIRECT and BP_INDIRECT lead to a word that holds the
+// stack pointer.
+const (
+	orcRegUndefined  = 0
+	orcRegPrevSP     = 1
+	orcRegDX         = 2
+	orcRegDI         = 3
+	orcRegBP         = 4
+	orcRegSP         = 5
+	orcRegR10        = 6
+	orcRegR13        = 7
+	orcRegBPIndirect = 8
+	orcRegSPIndirect = 9
+)
+
+// orcKind is what lies at the top of a frame, in one numbering for all releases.
+type orcKind uint8
+
+const (
+	orcUndefined orcKind = iota // no unwind data: the code is of no function known to objtool
+	orcEnd                      // there is no caller
+	orcCall                     // a return address
+	orcRegs                     // a struct pt_regs
+	orcIret                     // its last five words
+	orcBad
+)
+
+// orcForm is where a release keeps what in the third word of an orc_entry, as
+// bit positions. Until 6.3 the type had 2 bits and began with a call, and a bit
+// of its own marked the end of the stack (none until 4.17: where sp_reg is
+// undefined, the stack ends). Since 6.4 it has 3 bits, and two more values for
+// undefined and end. Since 6.3, and in stable releases before, a bit says that
+// the caller's address is that of an instruction and not a return address.
+type orcForm struct {
+	typeBits    uint8
+	hasEnd      bool
+	end, signal uint8
+	hasSignal   bool
+	kinds       [8]orcKind
+}
+
+var (
+	orcKindsOld = [8]orcKind{orcCall, orcRegs, orcIret, orcBad, orcBad, orcBad, orcBad, orcBad}
+	orcKindsNew = [8]orcKind{orcUndefined, orcEnd, orcCall, orcRegs, orcIret, orcBad, orcBad, orcBad}
+)
+
+// orcFormOf reads the form off the kernel's type.
+func orcFormOf(t *ctype.Type) (orcForm, error) {
+	if t.Size() != orcEntrySize {
+		return orcForm{}, fmt.Errorf("struct orc_entry has %d bytes instead of %d", t.Size(), orcEntrySize)
+	}
+	typ, err := t.Field("type")
+	if err != nil {
+		return orcForm{}, err
+	}
+	form := orcForm{typeBits: typ.BitSize, kinds: orcKindsOld}
+	switch typ.BitSize {
+	case 2:
+	case 3:
+		form.kinds = orcKindsNew
+	default:
+		return orcForm{}, fmt.Errorf("orc_entry.type has %d bits", typ.BitSize)
+	}
+	form.end, form.hasEnd = orcBit(t, "end")
+	form.signal, form.hasSignal = orcBit(t, "signal")
+	return form, nil
+}
+
+// orcBit is the place of a bit in the third word.
+func orcBit(t *ctype.Type, name string) (uint8, bool) {
+	f, err := t.Field(name)
+	bit := f.Offset*8 + int64(f.BitOffset) - 32
+	if err != nil || f.BitSize != 1 || bit < 0 || bit > 15 {
+		return 0, false
+	}
+	return uint8(bit), true
+}
+
+// orcRule is a decoded entry.
+type orcRule struct {
+	kind         orcKind
+	spReg, bpReg uint8
+	spOffset     int16
+	bpOffset     int16
+	signal       bool // the caller's address is exact
+}
+
+func (f *orcForm) decode(e orcEntry) orcRule {
+	r := orcRule{spReg: uint8(e.bits & 15), bpReg: uint8(e.bits >> 4 & 15), spOffset: e.spOffset, bpOffset: e.bpOffset}
+	r.kind = f.kinds[e.bits>>8&(1<<f.typeBits-1)&7]
+	if e.bits == orcUnreadable {
+		r.kind = orcBad
+		return r
+	}
+	if f.typeBits == 2 && r.spReg == orcRegUndefined {
+		r.kind = orcEnd
+		if f.hasEnd && e.bits>>f.end&1 == 0 {
+			r.kind = orcUndefined
+		}
+	}
+	r.signal = r.kind == orcRegs || r.kind == orcIret
+	if f.hasSignal {
+		r.signal = e.bits>>f.signal&1 != 0
+	}
+	return r
+}
+
+// orcTable is the unwind data of the kernel image or of a module, in memory and
+// sorted by address.
+type orcTable struct {
+	base    uint64   // virtual address that offsets count from
+	offsets []uint32 // of the first instruction of each entry, ascending
+	entries []orcEntry
+	blocks  []uint32 // for each 256 bytes of code the first entry that can matter
+}
+
+const (
+	orcBlock = 256
+	// maxORC bounds a table; the largest kernels have 1.5 million entries.
+	maxORC = 16 << 20
+)
+
+// errNoData: a method has nothing to say about an address.
+var errNoData = errors.New("no unwind data")
+
+// readORC reads a table of n entries from the dump. Each entry's address is the
+// distance from its own place in the table of addresses. Entries that cannot be
+// read are marked, and so is the one before a gap in the addresses.
+func readORC(k memory, ips, entries uint64, n int) (*orcTable, error) {
+	if n <= 0 || n > maxORC {
+		return nil, fmt.Errorf("ORC table of %d entries: %w", n, errNoData)
+	}
+	ipBytes, ipOK := readHoles(k, ips, n*4)
+	entryBytes, entryOK := readHoles(k, entries, n*orcEntrySize)
+	type pair struct {
+		ip uint64
+		orcEntry
+	}
+	list := make([]pair, 0, n)
+	gap := false
+	for i := range n {
+		if !ipOK(i*4, 4) {
+			if !gap && len(list) > 0 {
+				list[len(list)-1].bits = orcUnreadable
+			}
+			gap = true
+			continue
+		}
+		gap = false
+		p := pair{ip: ips + uint64(4*i) + uint64(int64(int32(binary.LittleEndian.Uint32(ipBytes[4*i:]))))}
+		if e := entryBytes[orcEntrySize*i:]; entryOK(i*orcEntrySize, orcEntrySize) {
+			p.orcEntry = orcEntry{int16(binary.LittleEndian.Uint16(e)), int16(binary.LittleEndian.Uint16(e[2:])), binary.LittleEndian.Uint16(e[4:])}
+		} else {
+			p.bits = orcUnreadable
+		}
+		list = append(list, p)
+	}
+	if len(list) == 0 {
+		return nil, fmt.Errorf("ORC table at %#x cannot be read: %w", ips, errNoData)
+	}
+	// The kernel sorts when it is built, or when it boots; damage unsorts.
+	byIP := func(a, b pair) int {
+		switch {
+		case a.ip < b.ip:
+			return -1
+		case a.ip > b.ip:
+			return 1
+		}
+		return 0
+	}
+	if !slices.IsSortedFunc(list, byIP) {
+		slices.SortStableFunc(list, byIP)
+	}
+	t := &orcTable{base: list[0].ip, offsets: make([]uint32, 0, len(list)), entries: make([]orcEntry, 0, len(list))}
+	for _, p := range list {
+		if p.ip-t.base >= 1<<31 {
+			break
+		}
+		t.offsets = append(t.offsets, uint32(p.ip-t.base))
+		t.entries = append(t.entries, p.orcEntry)
+	}
+	t.index()
+	return t, nil
+}
+
+// maxBlocks bounds the index; an image has at most 1 GiB.
+const maxBlocks = 1 << 30 / orcBlock
+
+func (t *orcTable) index() {
+	blocks := min(int(t.offsets[len(t.offsets)-1]/orcBlock)+2, maxBlocks)
+	t.blocks = make([]uint32, blocks)
+	at := 0
+	for b := range t.blocks {
+		for at+1 < len(t.offsets) && t.offsets[at+1] <= uint32(b*orcBlock) {
+			at++
+		}
+		t.blocks[b] = uint32(at)
+	}
+}
+
+// find returns the entry for an address: the last of those that begin at or
+// before it.
+func (t *orcTable) find(addr uint64) (orcEntry, bool) {
+	off := addr - t.base
+	if addr < t.base || off >= 1<<31 {
+		return orcEntry{}, false
+	}
+	low, high := 0, len(t.offsets)
+	if b := off / orcBlock; b+1 < uint64(len(t.blocks)) {
+		low, high = int(t.blocks[b]), int(t.blocks[b+1])+1
+	}
+	for low < high {
+		mid := int(uint(low+high) >> 1)
+		if uint64(t.offsets[mid]) <= off {
+			low = mid + 1
+		} else {
+			high = mid
+		}
+	}
+	if low == 0 {
+		return orcEntry{}, false
+	}
+	return t.entries[low-1], true
+}
+
+// readHoles reads memory page by page, so that one page that the dump has not
+// costs no more than that page. The function tells whether a part was read.
+func readHoles(k memory, addr uint64, size int) ([]byte, func(off, n int) bool) {
+	b := make([]byte, size)
+	if _, err := k.Read(b, addr); err == nil {
+		return b, func(int, int) bool { return true }
+	}
+	var bad []span
+	for off := 0; off < size; {
+		n := min(size-off, int(pageSize-(addr+uint64(off))%pageSize))
+		if _, err := k.Read(b[off:off+n], addr+uint64(off)); err != nil {
+			bad = append(bad, span{uint64(off), uint64(off + n)})
+		}
+		off += n
+	}
+	return b, func(off, n int) bool {
+		for _, s := range bad {
+			if uint64(off) < s.end && uint64(off+n) > s.start {
+				return false
+			}
+		}
+		return true
+	}
+}
+
+// memory is what tables are read from.
+type memory interface {
+	Read(buf []byte, virt uint64) (int, error)
+}
+
+// imageORC reads the table of the kernel image, between the symbols that the
+// linker put around it.
+func imageORC(k *kernel.Kernel) (*orcTable, error) {
+	var at [4]uint64
+	for i, name := range []string{"__start_orc_unwind_ip", "__stop_orc_unwind_ip", "__start_orc_unwind", "__stop_orc_unwind"} {
+		addr, err := k.Symbol(name)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", errNoData, err)
+		}
+		at[i] = addr
+	}
+	n := (at[1] - at[0]) / 4
+	if at[1] < at[0] || n > maxORC || (at[3]-at[2])/orcEntrySize != n {
+		return nil, fmt.Errorf("%d ORC addresses and %d entries: %w", n, (at[3]-at[2])/orcEntrySize, errNoData)
+	}
+	return readORC(k, at[0], at[2], int(n))
+}

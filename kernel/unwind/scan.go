@@ -1,0 +1,75 @@
+package unwind
+
+import (
+	"github.com/kmortem/mortem/kernel/arch"
+	"github.com/kmortem/mortem/kernel/arch/amd64"
+)
+
+// maxTrials bounds how many return addresses are tried for a stack that ends
+// well.
+const maxTrials = 64
+
+// search looks up the stack, from the stack pointer on, for a return address:
+// the first from which unwinding by data comes to a proper end, or else the
+// first at all.
+func (w *walk) search(s *state) (step, bool) {
+	sp := s.sp
+	if w.overflowed(sp) {
+		sp = w.own.Start
+	}
+	stack := w.stackOf(sp)
+	if stack == nil {
+		return step{}, false
+	}
+	var first step
+	found, trials := false, 0
+	for slot := (sp + 7) &^ 7; stack.holds(slot, 8); slot += 8 {
+		pc, err := w.words.at(slot)
+		if err != nil || !w.returnAddress(pc) {
+			continue
+		}
+		n := w.candidate(slot, pc)
+		if w.opt.Scan {
+			return n, true
+		}
+		if !found {
+			first, found = n, true
+		}
+		if trials++; trials > maxTrials {
+			break
+		}
+		if w.endsWell(n.state) {
+			n.state.sure = Likely
+			return n, true
+		}
+	}
+	return first, found
+}
+
+func (w *walk) candidate(slot, pc uint64) step {
+	var r arch.Registers
+	r.Set(amd64.IP, pc)
+	r.Set(amd64.SP, slot+8)
+	return step{cfa: slot + 8, state: state{regs: r, pc: pc, sp: slot + 8, slot: slot, method: ByScan, sure: Suspected}}
+}
+
+// returnAddress tells whether a word is an address of code behind a call.
+func (w *walk) returnAddress(pc uint64) bool {
+	if !w.t.text.holds(pc) {
+		return false
+	}
+	code := w.code[:8]
+	return w.words.read(code, pc-8) == nil && amd64.CallBefore(code)
+}
+
+// endsWell walks on from a candidate by unwind data alone.
+func (w *walk) endsWell(s state) bool {
+	if w.t.orc == nil {
+		return false
+	}
+	trial := *w
+	trial.trial = true
+	trial.opt = Options{Limit: 64}
+	tr := trial.run(s)
+	return tr.End == EndUser || tr.End == EndThread
+}

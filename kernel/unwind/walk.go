@@ -1,0 +1,352 @@
+package unwind
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/kmortem/mortem/kernel/arch"
+	"github.com/kmortem/mortem/kernel/arch/amd64"
+	"github.com/kmortem/mortem/kernel/task"
+)
+
+// unwinder finds the frame that led into another. Each method is one.
+type unwinder interface {
+	method() Method
+	sure() Confidence
+	// next finds the caller of a function, or what it interrupted. The error
+	// is errNoData where the method knows nothing of the function, and a
+	// *StackError where the stack is not as it says.
+	next(w *walk, s *state) (step, error)
+}
+
+// state is where a function is.
+type state struct {
+	regs   arch.Registers
+	pc, sp uint64
+	exact  bool   // pc is of an instruction, not where a call returns to
+	slot   uint64 // where pc was found on the stack
+	hooked string
+	method Method
+	sure   Confidence
+	note   string
+}
+
+func (s *state) lookup() uint64 {
+	if s.exact {
+		return s.pc
+	}
+	return s.pc - 1
+}
+
+func (s *state) fail(addr uint64, why string, err error) error {
+	return &StackError{PC: s.pc, Addr: addr, Why: why, Err: err}
+}
+
+// step is the way from a function to what led into it.
+type step struct {
+	state     state
+	cfa       uint64
+	exception *Exception
+	end       bool // nothing led into it: a thread began here
+}
+
+func fromRegisters(regs arch.Registers) state {
+	s := state{regs: regs, exact: true, method: ByRegisters, sure: Certain}
+	s.pc, _ = regs.Get(amd64.IP)
+	s.sp, _ = regs.Get(amd64.SP)
+	return s
+}
+
+// walk is the work on one stack.
+type walk struct {
+	t     *Tracer
+	opt   Options
+	words words
+	own   Stack   // the task's
+	cpu   []Stack // those of the processor it runs on
+	task  *task.Task
+	left  [16]*Stack // stacks that the walk has left for another
+	nleft int
+	trial bool // only whether it ends well matters
+	hooks hookState
+	code  [16]byte
+}
+
+func (w *walk) begin(t *Tracer, tk *task.Task, cpu int, opt Options) {
+	if opt.Limit <= 0 {
+		opt.Limit = defaultLimit
+	}
+	*w = walk{t: t, opt: opt, task: tk}
+	w.words.reset(t.k)
+	if tk != nil && tk.Stack != 0 {
+		w.own = Stack{Name: "task", CPU: -1, Start: tk.Stack, End: tk.Stack + t.size}
+	}
+	if cpu >= 0 {
+		w.cpu = t.cpuStacks(cpu)
+	}
+}
+
+// stackOf is the stack that an address is on, nil if on none. The end of a
+// stack belongs to it, for that is where the stack pointer of an empty one is.
+func (w *walk) stackOf(addr uint64) *Stack {
+	if addr >= w.own.Start && addr <= w.own.End && w.own.End != 0 {
+		return &w.own
+	}
+	for i := range w.cpu {
+		if s := &w.cpu[i]; addr >= s.Start && addr < s.End {
+			return s
+		}
+	}
+	for i := range w.cpu {
+		if s := &w.cpu[i]; addr == s.End {
+			return s
+		}
+	}
+	return nil
+}
+
+// word reads a word that must lie on a stack.
+func (w *walk) word(s *state, addr uint64) (uint64, error) {
+	if st := w.stackOf(addr); st == nil || !st.holds(addr, 8) {
+		return 0, s.fail(addr, "its frame is on no stack", nil)
+	}
+	v, err := w.words.at(addr)
+	if err != nil {
+		return 0, s.fail(addr, "its frame cannot be read", err)
+	}
+	return v, nil
+}
+
+// called makes the step to a caller whose return address lies below the
+// canonical frame address.
+func (n *step) called(w *walk, s *state, cfa uint64) error {
+	slot := cfa - 8
+	pc, err := w.word(s, slot)
+	if err != nil {
+		return err
+	}
+	n.state.hooked = ""
+	if real, hook := w.unhook(pc, slot); hook != "" {
+		pc, n.state.hooked = real, hook
+	}
+	if !w.t.text.holds(pc) && !mayHold(pc) {
+		return s.fail(slot, fmt.Sprintf("what should be a return address is %#x", pc), nil)
+	}
+	n.state.regs = s.regs
+	n.state.regs.Keep(1 << amd64.BP)
+	n.state.regs.Set(amd64.SP, cfa)
+	n.state.regs.Set(amd64.IP, pc)
+	n.state.pc, n.state.sp, n.state.slot, n.state.exact = pc, cfa, slot, false
+	return nil
+}
+
+// interrupted makes the step to what an exception interrupted, whose registers
+// lie in a struct pt_regs. Of a partial one only the last words have been
+// written; the other registers are still those of the interrupted function.
+func (n *step) interrupted(w *walk, s *state, addr uint64, partial bool) error {
+	var buf [amd64.PtRegsSize]byte
+	from := uint64(0)
+	if partial {
+		from = amd64.IretOffset
+	}
+	if st := w.stackOf(addr + from); st == nil || !st.holds(addr+from, uint64(amd64.PtRegsSize)-from) {
+		return s.fail(addr, "the registers of what it interrupted are on no stack", nil)
+	}
+	if err := w.words.read(buf[from:], addr+from); err != nil {
+		return s.fail(addr, "the registers of what it interrupted cannot be read", err)
+	}
+	regs := amd64.PtRegs(buf[:], partial)
+	n.exception = &Exception{Addr: addr, Partial: partial, User: amd64.User(&regs), Registers: regs}
+	if !sane(&regs) {
+		return s.fail(addr, "the registers of what it interrupted are none", nil)
+	}
+	n.state.regs = regs
+	if partial {
+		n.state.regs = s.regs
+		for _, r := range amd64.Order()[amd64.IretOffset/8:] {
+			v, _ := regs.Get(r)
+			n.state.regs.Set(r, v)
+		}
+	}
+	n.state.pc, _ = regs.Get(amd64.IP)
+	n.state.sp, _ = regs.Get(amd64.SP)
+	n.state.slot, n.state.exact = addr+amd64.IretOffset, true
+	return nil
+}
+
+// sane tells whether registers can be those of a processor: segments of a
+// privilege level that Linux uses, in 16 bits.
+func sane(r *arch.Registers) bool {
+	cs, _ := r.Get(amd64.CS)
+	ss, _ := r.Get(amd64.SS)
+	return cs>>16 == 0 && ss>>16 == 0 && (cs&3 == 0 || cs&3 == 3) && cs != 0
+}
+
+// run walks from a state to the end.
+func (w *walk) run(s state) Trace {
+	tr := Trace{Frames: w.opt.Frames[:0]}
+	if amd64.User(&s.regs) {
+		tr.User, tr.End = &Exception{User: true, Registers: s.regs}, EndUser
+		return tr
+	}
+	for {
+		tr.Frames = append(tr.Frames, w.frame(&s))
+		if len(tr.Frames) >= w.opt.Limit {
+			tr.End = EndLimit
+			return tr
+		}
+		f := &tr.Frames[len(tr.Frames)-1]
+		n, err := w.next(&tr, &s)
+		f.Exception = n.exception
+		switch {
+		case err != nil:
+			tr.End, tr.Err = EndBroken, err
+			return tr
+		case n.end:
+			tr.End = EndThread
+			return tr
+		case n.exception != nil && n.exception.User:
+			f.CFA, tr.End, tr.User = n.cfa, EndUser, n.exception
+			return tr
+		}
+		f.CFA = n.cfa
+		s = n.state
+	}
+}
+
+func (w *walk) frame(s *state) Frame {
+	return Frame{PC: s.pc, Return: !s.exact, SP: s.sp, Slot: s.slot, Method: s.method, Sure: s.sure,
+		Stack: w.stackOf(s.sp), Registers: s.regs, Hooked: s.hooked, Note: s.note}
+}
+
+// next tries the methods in turn.
+func (w *walk) next(tr *Trace, s *state) (step, error) {
+	var why error
+	for _, u := range w.methods(s) {
+		n, err := u.next(w, s)
+		if err == nil && !n.end {
+			err = w.progress(s, &n)
+		}
+		if err == nil {
+			w.describe(&n, s, u)
+			return n, nil
+		}
+		if why == nil || errors.Is(why, errNoData) {
+			why = err
+		}
+	}
+	if errors.Is(why, errNoData) || why == nil {
+		why = s.fail(0, "there is no unwind data for it", nil)
+	}
+	if w.trial || len(tr.Faults) >= maxFaults {
+		return step{}, why
+	}
+	n, ok := w.search(s)
+	if !ok {
+		return step{}, why
+	}
+	if !w.opt.Scan {
+		tr.Faults = append(tr.Faults, why)
+		n.state.note = why.Error()
+	}
+	return n, nil
+}
+
+// maxFaults bounds how often a search for return addresses may take over.
+const maxFaults = 8
+
+// methods are those to try for a function, the best first.
+func (w *walk) methods(s *state) []unwinder {
+	var list [3]unwinder
+	all := list[:0]
+	if w.opt.Scan {
+		return nil
+	}
+	if w.t.orc != nil {
+		all = append(all, w.t.orc)
+	}
+	image := w.t.text.inImage(s.lookup())
+	if image && w.t.orc == nil {
+		if c, err := w.t.cfi(); err == nil {
+			all = append(all, c)
+		}
+	}
+	if w.t.frames || !image && !w.t.text.inModule(s.lookup()) {
+		all = append(all, framePointer{})
+	}
+	return all
+}
+
+// describe says how the next frame was found. A frame is no surer than the one
+// that it was found from.
+func (w *walk) describe(n *step, s *state, u unwinder) {
+	n.state.method, n.state.sure, n.state.note = u.method(), u.sure(), ""
+	if n.exception != nil {
+		n.state.method = ByException
+	}
+	if s.sure == Suspected || s.sure == Likely && n.state.sure == Certain {
+		n.state.sure = s.sure
+	}
+	if w.opt.Registers && n.exception == nil && u.method() != ByCFI {
+		w.savedRegisters(s, n)
+	}
+}
+
+// savedRegisters adds the registers that CFI knows the function saved, where it
+// agrees on the frame.
+func (w *walk) savedRegisters(s *state, n *step) {
+	c, err := w.t.cfi()
+	if err != nil {
+		return
+	}
+	other, err := c.next(w, s)
+	if err != nil || other.cfa != n.cfa {
+		return
+	}
+	bp, known := n.state.regs.Get(amd64.BP)
+	n.state.regs = other.state.regs
+	if known {
+		n.state.regs.Set(amd64.BP, bp)
+	}
+	n.state.regs.Set(amd64.IP, n.state.pc)
+}
+
+// progress checks that a step leads outwards: upwards on the same stack, or to
+// a stack that the walk has not been on.
+func (w *walk) progress(s *state, n *step) error {
+	if n.exception != nil && n.exception.User {
+		return nil
+	}
+	from, to := w.stackOf(s.sp), w.stackOf(n.state.sp)
+	if to == nil {
+		if w.overflowed(n.state.sp) {
+			return nil
+		}
+		return s.fail(n.state.sp, "the next frame is on no stack", nil)
+	}
+	if from == to {
+		if n.state.sp <= s.sp {
+			return s.fail(n.state.sp, "the next frame lies further down", nil)
+		}
+		return nil
+	}
+	for _, old := range w.left[:w.nleft] {
+		if old == to {
+			return s.fail(n.state.sp, "the next frame is on the "+to.Name+" stack, which was left before", nil)
+		}
+	}
+	if from != nil {
+		if w.nleft == len(w.left) {
+			return s.fail(n.state.sp, "it is on one stack too many", nil)
+		}
+		w.left[w.nleft] = from
+		w.nleft++
+	}
+	return nil
+}
+
+// overflowed tells whether a stack pointer is just below the task's stack, where
+// a guard page stops what overflows.
+func (w *walk) overflowed(sp uint64) bool {
+	return w.own.End != 0 && sp < w.own.Start && w.own.Start-sp <= pageSize
+}
