@@ -25,10 +25,15 @@ import (
 	"github.com/kmortem/mortem/kernel/vfs"
 )
 
-// open opens a fixture's dump with the debug information in it.
+// open opens the main fixture with the debug information in it.
 func open(t testing.TB) (*kernel.Kernel, *indump.Source) {
 	t.Helper()
-	image, err := dump.Open([]string{fixtures.Path(t, kerneltest.Main)})
+	return openDump(t, fixtures.Path(t, kerneltest.Main))
+}
+
+func openDump(t testing.TB, path string) (*kernel.Kernel, *indump.Source) {
+	t.Helper()
+	image, err := dump.Open([]string{path})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -230,19 +235,29 @@ func TestBuildID(t *testing.T) {
 // TestSameAnswers is what it is all for: the answers from vmlinux and from
 // nothing are the same, byte for byte.
 func TestSameAnswers(t *testing.T) {
-	k, _ := open(t)
+	for boot, path := range map[string]func(t testing.TB) string{
+		"main":  func(t testing.TB) string { return fixtures.Path(t, kerneltest.Main) },
+		"kdump": func(t testing.TB) string { return fixtures.Path(t, "kdump/vmcore.kdump") },
+		"small": func(t testing.TB) string { return fixtures.Unpacked(t, "small/vmcore.elf") },
+	} {
+		t.Run(boot, func(t *testing.T) { sameAnswers(t, path(t)) })
+	}
+}
+
+func sameAnswers(t *testing.T, path string) {
+	k, _ := openDump(t, path)
 	fs, err := vfs.Open(k)
 	if err != nil {
 		t.Fatal(err)
 	}
-	with := kerneltest.MainFS(t)
+	with := kerneltest.FS(t, path)
 	for name, ask := range map[string]func(fs *vfs.FS) (any, error){
 		"dcache": func(fs *vfs.FS) (any, error) {
 			return dcache.Analyze(context.Background(), fs, dcache.Options{Entries: 1000})
 		},
 		"supers": func(fs *vfs.FS) (any, error) { return supers.Analyze(context.Background(), fs) },
 		"dentry": func(fs *vfs.FS) (any, error) {
-			d, err := dentry.Find(fs, "/proc/sys/net/ipv4")
+			d, err := dentry.Find(fs, "/proc/sys/net")
 			if err != nil {
 				return nil, err
 			}

@@ -38,6 +38,7 @@ func TestModuleTypes(t *testing.T) {
 			}
 		}
 		checkModuleTypes(t, types, m)
+		compareWithFile(t, types)
 	}
 	if n < 3 {
 		t.Errorf("only %d structs compared", n)
@@ -58,5 +59,32 @@ func checkModuleTypes(t *testing.T, types debuginfo.Source, m *module.Module) {
 	}
 	if f, err := types.Function("mp_park"); err != nil || f.String() != "void (void)" {
 		t.Errorf("mp_park: %v %v", f, err)
+	}
+}
+
+// compareWithFile compares types of the module and of the kernel, as they
+// appear in its BTF, with the DWARF of the module's file.
+func compareWithFile(t *testing.T, types debuginfo.Source) {
+	t.Helper()
+	ko, err := debuginfo.Open(fixtures.Path(t, "mortem_plant.ko.xz"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ko.Close()
+	for _, name := range []string{"struct mp_widget", "struct mp_leak", "struct mp_player", "struct mp_ops",
+		"struct mp_role", "struct ww_class", "struct dentry", "struct task_struct"} {
+		got, err := types.Type(name)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		want, err := ko.Type(name)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if shape(got) != shape(want) {
+			t.Errorf("%s in BTF:\n%s\nin DWARF:\n%s", name, shape(got), shape(want))
+		}
 	}
 }

@@ -101,7 +101,7 @@ func TestSections(t *testing.T) {
 
 func TestBuildID(t *testing.T) {
 	_, table := attach(t)
-	ko, err := debuginfo.Open(fixtures.Path(t, plant+".ko"))
+	ko, err := debuginfo.Open(fixtures.Path(t, plant+".ko.xz"))
 	if err != nil {
 		t.Fatal(err)
 	}
