@@ -2,7 +2,6 @@ package printk
 
 import (
 	"encoding/binary"
-	"errors"
 	"math"
 	"time"
 )
@@ -15,8 +14,6 @@ func (s *source) splitFlags(b byte) (Flags, Level) {
 	}
 	return Flags(b & 31), Level(b >> 5)
 }
-
-func isKind(err, kind error) bool { return errors.Is(err, kind) }
 
 // sinceBoot is a ts_nsec. What a clock cannot show is the longest time there is.
 func sinceBoot(ns uint64) time.Duration { return time.Duration(min(ns, math.MaxInt64)) }

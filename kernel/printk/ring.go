@@ -2,6 +2,7 @@ package printk
 
 import (
 	"bytes"
+	"errors"
 	"sync"
 )
 
@@ -29,12 +30,14 @@ type textRing struct {
 	size uint64 // 1 << bits
 }
 
-// ringLayout is where the members are. The program reads one more member than
-// VMCOREINFO names: facility, level and flags follow text_len.
+// ringLayout is where the members are, in bytes. Facility, flags and level follow
+// text_len; VMCOREINFO does not name them.
 type ringLayout struct {
-	desc, state, begin, next               int // struct prb_desc
-	info, seq, ts, textLen, caller         int // struct printk_info
-	subsystem, subsystemLen, device, devLn int // struct dev_printk_info in it, 0 lengths where it is absent
+	desc, state, begin, next       int // struct prb_desc and its members
+	info, seq, ts, textLen, caller int // struct printk_info and its members
+	// The arrays of struct dev_printk_info within it; their lengths are 0
+	// where VMCOREINFO does not have them.
+	subsystem, subsystemLen, device, deviceLen int
 }
 
 // States of a descriptor (enum desc_state). Before the first record all is
@@ -107,7 +110,7 @@ func (r *ring) readDevLayout(k *keys) {
 		return k.within("OFFSET(dev_printk_info."+member+")", dev+off, int(n), l.info), int(n)
 	}
 	l.subsystem, l.subsystemLen = place("subsystem", "printk_info_subsystem")
-	l.device, l.devLn = place("device", "printk_info_device")
+	l.device, l.deviceLen = place("device", "printk_info_device")
 }
 
 // readHeads reads the struct printk_ringbuffer that prb points to.
@@ -201,7 +204,7 @@ func (r *ring) walk(yield func(Record, error) bool) {
 			w.flush(rec.Seq, true)
 			w.prev, w.any = rec.Seq, true
 			w.record(rec)
-		} else if !w.any && w.run == nil && err == errFree {
+		} else if !w.any && w.run == nil && err == ErrOverwritten {
 			continue // given up before the dump was taken
 		} else {
 			w.miss(r.descAddr(first+i), err)
@@ -224,9 +227,6 @@ type ringWalk struct {
 	run        *LostError // the records lost since
 }
 
-// errFree: the descriptor belongs to no record any more.
-var errFree = ErrOverwritten
-
 // miss adds a record to the run of lost ones, which ends where the reason
 // becomes another one.
 func (w *ringWalk) miss(addr uint64, err error) {
@@ -242,7 +242,7 @@ func (w *ringWalk) miss(addr uint64, err error) {
 // reason groups errors into runs.
 func reason(err error) error {
 	for _, kind := range []error{ErrUnfinished, ErrOverwritten, ErrNoText, ErrDamaged} {
-		if isKind(err, kind) {
+		if errors.Is(err, kind) {
 			return kind
 		}
 	}
@@ -306,7 +306,7 @@ func (w *ringWalk) checkState(id, state uint64) error {
 	case stateReserved:
 		return ErrUnfinished
 	case stateReusable:
-		return errFree
+		return ErrOverwritten
 	}
 	return nil
 }
@@ -324,7 +324,7 @@ func (w *ringWalk) parseInfo() Record {
 	for _, e := range []struct {
 		key string
 		val []byte
-	}{{"SUBSYSTEM", w.info[l.subsystem:][:l.subsystemLen]}, {"DEVICE", w.info[l.device:][:l.devLn]}} {
+	}{{"SUBSYSTEM", w.info[l.subsystem:][:l.subsystemLen]}, {"DEVICE", w.info[l.device:][:l.deviceLen]}} {
 		if val, _, _ := bytes.Cut(e.val, []byte{0}); len(val) > 0 {
 			rec.Dict = append(rec.Dict, Pair{e.key, bytes.Clone(val)})
 		}
