@@ -2,7 +2,8 @@
 // kernel's own symbol table (kallsyms), its BTF, and a short list of the types
 // of global variables. A dump can so be read without the vmlinux of its kernel,
 // if that was built with CONFIG_KALLSYMS_ALL and CONFIG_DEBUG_INFO_BTF, as those
-// of distributions have been since about 5.4.
+// of distributions have been since about 5.4. What only vmlinux with DWARF has
+// are source lines, local variables, and the types of most global variables.
 package indump
 
 import (
@@ -97,6 +98,10 @@ func (s *Source) findBuildID() []byte {
 			return id
 		}
 	}
+	return s.notedBuildID()
+}
+
+func (s *Source) notedBuildID() []byte {
 	notes, err := s.between("__start_notes", "__stop_notes", maxNote)
 	if err != nil {
 		return nil
@@ -116,9 +121,3 @@ func (s *Source) Symbols() *debuginfo.Symbols { return s.symbols }
 
 // Types is the kernel's BTF.
 func (s *Source) Types() *btf.Types { return s.types }
-
-// Lacks says, for messages, what this debug information does not have and
-// vmlinux with DWARF would.
-func (s *Source) Lacks() string {
-	return "source lines, local variables, and the types of most global variables"
-}

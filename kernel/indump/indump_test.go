@@ -227,8 +227,9 @@ func TestEnumeratorsAndFunctions(t *testing.T) {
 
 func TestBuildID(t *testing.T) {
 	_, src := open(t)
-	if got, want := src.BuildID(), kerneltest.Info(t).BuildID(); !bytes.Equal(got, want) {
-		t.Errorf("build id %x, vmlinux has %x", got, want)
+	want := kerneltest.Info(t).BuildID()
+	if got, noted := src.BuildID(), src.NotedBuildID(); !bytes.Equal(got, want) || !bytes.Equal(noted, want) {
+		t.Errorf("build id %x, in the notes %x, vmlinux has %x", got, noted, want)
 	}
 }
 

@@ -156,6 +156,9 @@ func before(mem Memory, stext, tokenTable, tokenIndex uint64) *tables {
 // readBack reads the memory from start to end, or as much before end as can be
 // read in one piece.
 func readBack(mem Memory, start, end uint64) []byte {
+	if start >= end {
+		return nil
+	}
 	buf := make([]byte, end-start)
 	for at := start; at < end; {
 		n, err := mem.Read(buf[at-start:], at)

@@ -1,6 +1,7 @@
 package kallsyms
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"slices"
@@ -69,6 +70,21 @@ func TestWithoutTables(t *testing.T) {
 	}
 	if _, err := read(mem, nil); !errors.Is(err, ErrNotFound) {
 		t.Errorf("without VMCOREINFO: %v", err)
+	}
+}
+
+// TestTokensBeforeImage has a token index that leads to before _stext.
+func TestTokensBeforeImage(t *testing.T) {
+	mem, _, _ := image(eras[2], someSymbols(eras[2]))
+	for i := range uint64(16) {
+		info := dump.ParseVMCoreInfo(fmt.Appendf(nil, "SYMBOL(_stext)=%x\n", testStext+uint64(len(mem.data))-i*64))
+		if _, err := read(mem, info); !errors.Is(err, ErrNotFound) {
+			t.Error(err)
+		}
+	}
+	at := uint64(bytes.Index(mem.data, digits()))
+	if _, err := read(mem, dump.ParseVMCoreInfo(fmt.Appendf(nil, "SYMBOL(_stext)=%x\n", testStext+at))); !errors.Is(err, ErrNotFound) {
+		t.Error(err)
 	}
 }
 

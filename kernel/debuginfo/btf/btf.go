@@ -30,7 +30,7 @@ type Types struct {
 	base    *Types // the kernel's types, for those of a module
 	first   uint32 // number of the first type that is not in base
 	records records
-	strings strings
+	strings stringTable
 	pointer int64 // size of a pointer in bytes
 	signs   bool  // enums say whether they are signed, as pahole 1.24 made them do
 

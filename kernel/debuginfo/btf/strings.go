@@ -1,14 +1,14 @@
 package btf
 
 import (
-	stdstrings "strings"
+	"strings"
 
 	"github.com/kmortem/mortem/kernel/cstr"
 )
 
-// strings is the string section. Names are parts of it.
-type strings struct {
-	before *strings // the section that this one continues
+// stringTable is the string section. Names are parts of it.
+type stringTable struct {
+	before *stringTable // the section that this one continues
 	text   string
 }
 
@@ -16,7 +16,7 @@ type strings struct {
 // little. KSYM_NAME_LEN is 512.
 const maxName = 1 << 10
 
-func (s *strings) load(section []byte) error {
+func (s *stringTable) load(section []byte) error {
 	if s.before == nil && (len(section) == 0 || section[0] != 0) {
 		return damaged("its strings do not begin with an empty one")
 	}
@@ -28,7 +28,7 @@ func (s *strings) load(section []byte) error {
 }
 
 // start is the offset of the section's first byte.
-func (s *strings) start() uint32 {
+func (s *stringTable) start() uint32 {
 	if s.before == nil {
 		return 0
 	}
@@ -36,14 +36,14 @@ func (s *strings) start() uint32 {
 }
 
 // at returns the string at an offset as it stands there.
-func (s *strings) at(off uint32) string {
+func (s *stringTable) at(off uint32) string {
 	if start := s.start(); off < start {
 		return s.before.at(off)
 	} else if off -= start; uint64(off) >= uint64(len(s.text)) {
 		return ""
 	}
 	text := s.text[off:min(uint64(len(s.text)), uint64(off)+maxName)]
-	if i := stdstrings.IndexByte(text, 0); i >= 0 {
+	if i := strings.IndexByte(text, 0); i >= 0 {
 		return text[:i]
 	}
 	return text
@@ -53,7 +53,7 @@ func (s *strings) at(off uint32) string {
 const maxDamaged = 64
 
 // show returns the string at an offset, fit to be shown.
-func (s *strings) show(off uint32) string {
+func (s *stringTable) show(off uint32) string {
 	name := s.at(off)
 	for i := range len(name) {
 		// Base types have blanks in their names.
