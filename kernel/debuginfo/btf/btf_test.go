@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"os"
+	"sync"
 	"testing"
 
 	"github.com/kmortem/mortem/kernel/ctype"
@@ -164,6 +165,30 @@ func TestNotBTF(t *testing.T) {
 	for _, raw := range [][]byte{nil, make([]byte, 100), []byte("\x9f\xeb\x02\x00\x18\x00\x00\x00                ")} {
 		if _, err := Parse(raw); !errors.Is(err, ErrNoBTF) {
 			t.Errorf("%q: %v", raw, err)
+		}
+	}
+}
+
+// TestManyReaders decodes the same types from several goroutines: each gets the
+// same ones.
+func TestManyReaders(t *testing.T) {
+	raw, err := os.ReadFile("../testdata/built/types.btf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	types := mustParse(t, raw, nil)
+	var wg sync.WaitGroup
+	var met [4]*ctype.Type
+	for i := range met {
+		wg.Go(func() {
+			walk(types)
+			met[i] = types.Type(ctype.Struct, "everything")
+		})
+	}
+	wg.Wait()
+	for _, c := range met {
+		if c != met[0] || c == nil {
+			t.Error("one type was made twice")
 		}
 	}
 }
