@@ -55,6 +55,7 @@ func newRoot(stdout, stderr io.Writer) *cobra.Command {
 	}
 	root.AddCommand(a.infoCommand())
 	root.AddCommand(a.logCommand())
+	root.AddCommand(a.btCommand())
 	return root
 }
 

@@ -61,9 +61,6 @@ func (h *hooks) find(k *kernel.Kernel) {
 	_ = k.Resolve(&h.inst)
 }
 
-// hookState is how far the walk of a task's replaced return addresses is.
-type hookState struct{ passed int }
-
 // unhook finds the return address that a trampoline stands for. The name of
 // the hook is empty for what is no trampoline; where the real address is not
 // found, the trampoline stays.

@@ -62,13 +62,12 @@ type walk struct {
 	t     *Tracer
 	opt   Options
 	words words
-	own   Stack   // the task's
+	own   *Stack  // the task's, of size 0 where that is not known
 	cpu   []Stack // those of the processor it runs on
 	task  *task.Task
 	left  [16]*Stack // stacks that the walk has left for another
 	nleft int
 	trial bool // only whether it ends well matters
-	hooks hookState
 	code  [16]byte
 }
 
@@ -76,10 +75,10 @@ func (w *walk) begin(t *Tracer, tk *task.Task, cpu int, opt Options) {
 	if opt.Limit <= 0 {
 		opt.Limit = defaultLimit
 	}
-	*w = walk{t: t, opt: opt, task: tk}
+	*w = walk{t: t, opt: opt, task: tk, own: new(Stack)}
 	w.words.reset(t.k)
 	if tk != nil && tk.Stack != 0 {
-		w.own = Stack{Name: "task", CPU: -1, Start: tk.Stack, End: tk.Stack + t.size}
+		*w.own = Stack{Name: "task", CPU: -1, Start: tk.Stack, End: tk.Stack + t.size}
 	}
 	if cpu >= 0 {
 		w.cpu = t.cpuStacks(cpu)
@@ -90,7 +89,7 @@ func (w *walk) begin(t *Tracer, tk *task.Task, cpu int, opt Options) {
 // stack belongs to it, for that is where the stack pointer of an empty one is.
 func (w *walk) stackOf(addr uint64) *Stack {
 	if addr >= w.own.Start && addr <= w.own.End && w.own.End != 0 {
-		return &w.own
+		return w.own
 	}
 	for i := range w.cpu {
 		if s := &w.cpu[i]; addr >= s.Start && addr < s.End {

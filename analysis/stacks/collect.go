@@ -1,0 +1,195 @@
+package stacks
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"slices"
+
+	"github.com/kmortem/mortem/kernel"
+	"github.com/kmortem/mortem/kernel/module"
+	"github.com/kmortem/mortem/kernel/task"
+	"github.com/kmortem/mortem/kernel/unwind"
+)
+
+// Tasks reads the stacks of a kernel's tasks.
+type Tasks struct {
+	k      *kernel.Kernel
+	reader *task.Reader
+	tracer *unwind.Tracer
+}
+
+// Open reads what is needed to unwind the kernel's stacks. It makes the kernel
+// name addresses in modules (module.Attach), and so must be called before the
+// kernel is used by several goroutines.
+func Open(k *kernel.Kernel) (*Tasks, error) {
+	var modules *module.Table
+	if k.HasSymbol("modules") {
+		// Without its modules' unwind data, a kernel is still worth unwinding.
+		modules, _ = module.Attach(k)
+	}
+	tracer, err := unwind.New(k, modules)
+	if err != nil {
+		return nil, err
+	}
+	reader, err := task.New(k)
+	if err != nil {
+		return nil, err
+	}
+	return &Tasks{k: k, reader: reader, tracer: tracer}, nil
+}
+
+// Tracer unwinds single stacks.
+func (t *Tasks) Tracer() *unwind.Tracer { return t.tracer }
+
+// ErrNoTask: no task fits the selection.
+var ErrNoTask = errors.New("no task fits")
+
+// collector makes a report.
+type collector struct {
+	*Tasks
+	opt    Options
+	walk   unwind.Options
+	cpus   map[uint64]*unwind.CPU // by the address of the task_struct
+	groups map[uint64][]int       // by hash: indexes into the report's
+	seed   maphash.Seed
+	report *Report
+}
+
+// Collect walks the stacks of the tasks that the options choose: those of the
+// processors first, then the others in the order of the task list.
+func (t *Tasks) Collect(ctx context.Context, opt Options) (*Report, error) {
+	if opt.Locals {
+		opt.Lines, opt.Registers = true, true
+	}
+	c := &collector{Tasks: t, opt: opt, cpus: map[uint64]*unwind.CPU{}, groups: map[uint64][]int{}, seed: maphash.MakeSeed(),
+		walk: unwind.Options{Limit: opt.Limit, Registers: opt.Registers, Scan: opt.Scan}}
+	c.report = &Report{Coverage: t.k.NewCoverage()}
+	for _, m := range t.tracer.Methods() {
+		c.report.Methods = append(c.report.Methods, string(m))
+	}
+	cpus, err := t.tracer.CPUs(t.reader)
+	if err != nil {
+		c.report.Coverage.Fail(err)
+	}
+	for i := range cpus {
+		if cpus[i].Task == nil {
+			c.report.Coverage.Fail(fmt.Errorf("CPU %d: %w", cpus[i].Number, cpus[i].Err))
+			continue
+		}
+		c.cpus[cpus[i].Task.Addr] = &cpus[i]
+		c.add(cpus[i].Task, &cpus[i])
+	}
+	c.idle(cpus)
+	if err := c.others(ctx); err != nil {
+		return nil, err
+	}
+	slices.SortStableFunc(c.report.Groups, func(a, b Group) int { return b.Count - a.Count })
+	return c.report, nil
+}
+
+// idle adds the idle tasks of processors that had something to do.
+func (c *collector) idle(cpus []unwind.CPU) {
+	for i := range cpus {
+		if c.cpus[cpus[i].Idle] != nil {
+			continue
+		}
+		if tk, err := c.reader.At(cpus[i].Idle); err != nil {
+			c.report.Coverage.Fail(err)
+		} else {
+			c.add(tk, nil)
+		}
+	}
+}
+
+// others adds the tasks that no processor has.
+func (c *collector) others(ctx context.Context) error {
+	for tk, err := range c.reader.All() {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err != nil {
+			c.report.Coverage.Fail(err)
+			continue
+		}
+		if c.cpus[tk.Addr] == nil {
+			c.add(tk, nil)
+		}
+	}
+	return nil
+}
+
+// add walks the stack of a task if it is chosen.
+func (c *collector) add(tk *task.Task, cpu *unwind.CPU) {
+	c.report.Searched++
+	if !c.opt.fits(tk, cpu) {
+		return
+	}
+	var trace unwind.Trace
+	if cpu != nil {
+		trace = c.tracer.CPU(cpu, c.walk)
+	} else {
+		trace = c.tracer.Sleeping(tk, c.walk)
+	}
+	c.walk.Frames = trace.Frames // for the next one
+	if !c.opt.passes(c.tracer, &trace) {
+		return
+	}
+	c.report.Selected++
+	c.count(tk, &trace)
+	if c.opt.Unique {
+		c.fold(tk, cpu, &trace)
+		return
+	}
+	c.report.Stacks = append(c.report.Stacks, c.stack(tk, cpu, &trace))
+}
+
+// count adds a stack to the coverage: one that breaks is read in part.
+func (c *collector) count(tk *task.Task, trace *unwind.Trace) {
+	switch {
+	case trace.End == unwind.EndBroken:
+		c.report.Coverage.Fail(fmt.Errorf("stack of %d %s: %w", tk.PID, tk.Comm, trace.Err))
+	case len(trace.Faults) > 0:
+		c.report.Coverage.Fail(fmt.Errorf("stack of %d %s: %w", tk.PID, tk.Comm, trace.Faults[0]))
+	default:
+		c.report.Coverage.Read++
+	}
+}
+
+// fold adds a task to the group with its stack.
+func (c *collector) fold(tk *task.Task, cpu *unwind.CPU, trace *unwind.Trace) {
+	var h maphash.Hash
+	h.SetSeed(c.seed)
+	var word [8]byte
+	for i := range trace.Frames {
+		binary.LittleEndian.PutUint64(word[:], trace.Frames[i].PC)
+		_, _ = h.Write(word[:]) // never fails
+	}
+	_, _ = h.WriteString(string(trace.End))
+	sum := h.Sum64()
+	for _, i := range c.groups[sum] {
+		g := &c.report.Groups[i]
+		if sameFrames(g, trace) {
+			g.Count++
+			g.Tasks = append(g.Tasks, c.task(tk, cpu))
+			return
+		}
+	}
+	s := c.stack(tk, cpu, trace)
+	c.groups[sum] = append(c.groups[sum], len(c.report.Groups))
+	c.report.Groups = append(c.report.Groups, Group{Count: 1, Frames: s.Frames, End: s.End, Error: s.Error, Tasks: []Task{s.Task}})
+}
+
+func sameFrames(g *Group, trace *unwind.Trace) bool {
+	if g.End != string(trace.End) || len(g.Frames) != len(trace.Frames) {
+		return false
+	}
+	for i := range g.Frames {
+		if uint64(g.Frames[i].PC) != trace.Frames[i].PC {
+			return false
+		}
+	}
+	return true
+}

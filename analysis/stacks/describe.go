@@ -1,0 +1,114 @@
+package stacks
+
+import (
+	"github.com/kmortem/mortem/kernel"
+	"github.com/kmortem/mortem/kernel/arch"
+	"github.com/kmortem/mortem/kernel/arch/amd64"
+	"github.com/kmortem/mortem/kernel/task"
+	"github.com/kmortem/mortem/kernel/unwind"
+)
+
+func (c *collector) task(tk *task.Task, cpu *unwind.CPU) Task {
+	t := Task{Addr: kernel.Addr(tk.Addr), PID: tk.PID, TGID: tk.TGID, CPU: tk.CPU, Comm: tk.Comm, State: tk.Letter(), Running: cpu != nil}
+	if cpu != nil {
+		t.CPU = cpu.Number
+	}
+	return t
+}
+
+func (c *collector) stack(tk *task.Task, cpu *unwind.CPU, trace *unwind.Trace) Stack {
+	s := Stack{Task: c.task(tk, cpu), End: string(trace.End), Frames: make([]Frame, 0, len(trace.Frames))}
+	if cpu != nil {
+		s.Source = cpu.Source
+	}
+	if trace.Err != nil {
+		s.Error = trace.Err.Error()
+	}
+	for _, f := range trace.Faults {
+		s.Faults = append(s.Faults, f.Error())
+	}
+	for i := range trace.Frames {
+		s.Frames = append(s.Frames, c.frame(i, &trace.Frames[i]))
+	}
+	if trace.User != nil {
+		s.User = c.exception(trace.User)
+	}
+	if c.opt.Raw {
+		s.Raw = c.raw(tk, trace)
+	}
+	return s
+}
+
+func (c *collector) frame(i int, f *unwind.Frame) Frame {
+	d := Frame{Index: i, SP: kernel.Addr(f.SP), Slot: kernel.Addr(f.Slot), PC: kernel.Addr(f.PC),
+		Method: string(f.Method), Confidence: string(f.Sure), Hooked: f.Hooked, Note: f.Note}
+	if fn, ok := c.tracer.Function(f); ok {
+		d.Function, d.Offset, d.Size, d.Module = fn.Name, fn.Offset, fn.Size, fn.Module
+	}
+	if f.Stack != nil {
+		d.Stack = f.Stack.Name
+	}
+	if f.Exception != nil {
+		d.Exception = c.exception(f.Exception)
+	}
+	if c.opt.Registers {
+		d.Registers = registers(&f.Registers)
+	}
+	if c.opt.Lines {
+		d.Source = c.source(f)
+	}
+	return d
+}
+
+func (c *collector) exception(e *unwind.Exception) *Exception {
+	d := &Exception{Addr: kernel.Addr(e.Addr), User: e.User, Partial: e.Partial, Registers: registers(&e.Registers)}
+	if pc, ok := e.Registers.Get(amd64.IP); ok && !e.User {
+		f := unwind.Frame{PC: pc}
+		if fn, ok := c.tracer.Function(&f); ok {
+			d.At = fn.String()
+		}
+	}
+	return d
+}
+
+func registers(r *arch.Registers) []Register {
+	var list []Register
+	for _, reg := range amd64.Order() {
+		if v, ok := r.Get(reg); ok {
+			list = append(list, Register{amd64.Name(reg), kernel.Addr(v)})
+		}
+	}
+	return list
+}
+
+// raw reads the task's stack from the stack pointer of the last frame that is
+// on it up to its end.
+func (c *collector) raw(tk *task.Task, trace *unwind.Trace) []Word {
+	if tk.Stack == 0 {
+		return nil
+	}
+	end := tk.Stack + c.tracer.StackSize()
+	start := end
+	for i := range trace.Frames {
+		if sp := trace.Frames[i].SP; sp >= tk.Stack && sp < start {
+			start = sp
+		}
+	}
+	if trace.End == unwind.EndBroken && tk.SP >= tk.Stack && tk.SP < start {
+		start = tk.SP
+	}
+	var words []Word
+	for at := start &^ 7; at < end; at += 8 {
+		v, err := c.k.Uint64(at)
+		if err != nil {
+			c.report.Coverage.Fail(err)
+			break
+		}
+		w := Word{Addr: kernel.Addr(at), Value: kernel.Addr(v)}
+		if c.tracer.IsText(v) {
+			w.Symbol = c.k.SymbolName(v)
+		}
+		words = append(words, w)
+	}
+	return words
+}

@@ -1,0 +1,326 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kmortem/mortem/analysis/stacks"
+)
+
+// btFlags are the flags that need more than Options.
+type btFlags struct {
+	pids, tgids []int32
+	all         bool
+}
+
+func (a *app) btCommand() *cobra.Command {
+	var opt stacks.Options
+	var f btFlags
+	c := &cobra.Command{
+		Use:   "bt [flags] DUMP... [PID|ADDRESS|COMM]...",
+		Short: "Print the stacks of tasks",
+		Long: "bt prints the stacks of tasks: of those named by number, by the address of their task_struct\n" +
+			"or by name, or of all that the flags leave. What follows the first dump and is no file is\n" +
+			"taken for a task. Without any, it prints the tasks that the processors were running.\n\n" +
+			"Each frame has the address of its place on the stack, the function, where in it, and the\n" +
+			"address; one that was not found by unwind data says how, and how sure that is.",
+		Example: "  mortem bt --vmlinux vmlinux vmcore\n" +
+			"  mortem bt --vmlinux vmlinux vmcore 289\n" +
+			"  mortem bt --vmlinux vmlinux --state D --unique vmcore\n" +
+			"  mortem bt --vmlinux vmlinux --in mutex_lock --lines vmcore",
+		Args: atLeast(1, "the dump"),
+		RunE: func(c *cobra.Command, args []string) error {
+			files, names := splitDumps(args)
+			opt.PIDs, opt.TGIDs = f.pids, f.tgids
+			nameTasks(&opt, names)
+			if f.all && (len(names) > 0 || opt.Running) {
+				return usage("--all goes with neither --running nor the name of a task")
+			}
+			if !f.all && !chooses(c) && len(names) == 0 {
+				opt.Running = true
+			}
+			return a.bt(c, files, names, opt)
+		},
+	}
+	fl := c.Flags()
+	fl.Int32SliceVar(&f.pids, "pid", nil, "only the threads with these numbers")
+	fl.Int32SliceVar(&f.tgids, "process", nil, "only the threads of these processes")
+	fl.StringSliceVar(&opt.Comms, "comm", nil, "only the tasks with these names")
+	fl.IntSliceVar(&opt.CPUs, "cpu", nil, "only what these processors were running")
+	fl.StringVar(&opt.States, "state", "", "only tasks in these states, by letter: D, S, R, I, T, t, P, N, Z")
+	fl.BoolVar(&opt.Running, "running", false, "only what the processors were running")
+	fl.StringSliceVar(&opt.In, "in", nil, "only stacks with one of these functions")
+	fl.BoolVar(&f.all, "all", false, "all tasks")
+	fl.BoolVar(&opt.Unique, "unique", false, "fold equal stacks, and count them")
+	fl.BoolVar(&opt.Raw, "raw", false, "print the memory of the stacks too")
+	fl.BoolVar(&opt.Registers, "registers", false, "print the registers that are known of each frame")
+	fl.BoolVar(&opt.Lines, "lines", false, "print source lines, and functions inlined into others")
+	fl.BoolVar(&opt.Locals, "locals", false, "print parameters and local variables")
+	fl.BoolVarP(&opt.Scan, "text", "t", false, "search for return addresses, and use no unwind data")
+	fl.IntVar(&opt.Limit, "limit", 0, "print no more than this many frames of a stack (default 512)")
+	a.kernelFlags(fl)
+	return c
+}
+
+// chooses tells whether a flag chooses tasks.
+func chooses(c *cobra.Command) bool {
+	for _, name := range []string{"pid", "process", "comm", "cpu", "state", "running", "in", "unique"} {
+		if c.Flags().Changed(name) {
+			return true
+		}
+	}
+	return false
+}
+
+// splitDumps tells the files of a dump from the names of tasks behind them.
+func splitDumps(args []string) (files, names []string) {
+	for i, arg := range args {
+		if _, err := os.Stat(arg); i > 0 && errors.Is(err, os.ErrNotExist) {
+			return args[:i], args[i:]
+		}
+	}
+	return args, nil
+}
+
+// nameTasks adds tasks by number, address or name.
+func nameTasks(opt *stacks.Options, names []string) {
+	for _, name := range names {
+		if n, err := strconv.ParseInt(name, 10, 32); err == nil {
+			opt.PIDs = append(opt.PIDs, int32(n))
+			continue
+		}
+		if n, err := strconv.ParseUint(strings.TrimPrefix(name, "0x"), 16, 64); err == nil && n>>63 != 0 {
+			opt.Addrs = append(opt.Addrs, n)
+			continue
+		}
+		opt.Comms = append(opt.Comms, name)
+	}
+}
+
+func (a *app) bt(c *cobra.Command, files, names []string, opt stacks.Options) error {
+	s, err := a.open(files)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	tasks, err := stacks.Open(s.kernel)
+	if err != nil {
+		return &exitError{exitUnusable, err}
+	}
+	r, err := tasks.Collect(c.Context(), opt)
+	if err != nil {
+		return &exitError{exitUnusable, err}
+	}
+	if r.Selected == 0 && len(names) > 0 {
+		return usage("neither a file nor a task: %s", strings.Join(names, " "))
+	}
+	return a.answer(r, &r.Coverage, func(w *printer) { printStacks(w, r) })
+}
+
+func printStacks(w *printer, r *stacks.Report) {
+	if r.Selected == 0 {
+		w.line("none of %d tasks fits", r.Searched)
+	}
+	for i := range r.Stacks {
+		if i > 0 {
+			w.line("")
+		}
+		printStack(w, &r.Stacks[i])
+	}
+	for i := range r.Groups {
+		if i > 0 {
+			w.line("")
+		}
+		printFolded(w, &r.Groups[i])
+	}
+}
+
+func printFolded(w *printer, g *stacks.Group) {
+	noun := "tasks"
+	if g.Count == 1 {
+		noun = "task"
+	}
+	w.line("%d %s: %s", g.Count, noun, taskNames(g.Tasks))
+	printFrames(w, g.Frames, g.End, g.Error, true)
+}
+
+// taskNames lists tasks as STATE COMM PID, those of one name together.
+func taskNames(list []stacks.Task) string {
+	var order []string
+	pids := map[string][]string{}
+	for _, t := range list {
+		key := t.State + " \"" + t.Comm + "\""
+		if t.Running {
+			key = "on CPU \"" + t.Comm + "\""
+		}
+		if pids[key] == nil {
+			order = append(order, key)
+		}
+		pids[key] = append(pids[key], strconv.Itoa(int(t.PID)))
+	}
+	var parts []string
+	for _, key := range order {
+		ids := pids[key]
+		more := ""
+		if len(ids) > maxNamed {
+			ids, more = ids[:maxNamed], fmt.Sprintf(" … %d more", len(pids[key])-maxNamed)
+		}
+		if len(parts) < maxNamed {
+			parts = append(parts, key+" "+strings.Join(ids, " ")+more)
+		}
+	}
+	if n := len(order) - len(parts); n > 0 {
+		parts = append(parts, fmt.Sprintf("and tasks of %d more names", n))
+	}
+	return strings.Join(parts, ", ")
+}
+
+const maxNamed = 12
+
+func printStack(w *printer, s *stacks.Stack) {
+	cpu := "?"
+	if s.CPU >= 0 {
+		cpu = strconv.Itoa(s.CPU)
+	}
+	running := ""
+	if s.Running {
+		running = "  (running)"
+	}
+	w.line("PID: %-7d TASK: %016x  CPU: %-3s STATE: %s  COMMAND: \"%s\"%s", s.PID, uint64(s.Addr), cpu, s.State, s.Comm, running)
+	printFrames(w, s.Frames, s.End, s.Error, false)
+	if s.User != nil {
+		printRegisters(w, s.User.Registers)
+	}
+	for _, r := range s.Raw {
+		w.line("    %016x: %016x %s", uint64(r.Addr), uint64(r.Value), r.Symbol)
+	}
+}
+
+func printFrames(w *printer, frames []stacks.Frame, end, why string, short bool) {
+	stack := ""
+	for i := range frames {
+		f := &frames[i]
+		if stack != "" && f.Stack != stack {
+			w.line("--- <%s stack> ---", stack)
+		}
+		stack = f.Stack
+		printFrame(w, f, short)
+	}
+	switch end {
+	case "broken":
+		w.line("    the stack breaks here: %s", why)
+	case "limit":
+		w.line("    … and more frames (--limit)")
+	case "freed":
+		w.line("    (exited; its stack is freed)")
+	case "user mode":
+		if len(frames) == 0 {
+			w.line("    (in user mode)")
+		}
+	}
+}
+
+func printFrame(w *printer, f *stacks.Frame, short bool) {
+	if f.Note != "" {
+		w.line("    %s", f.Note)
+	}
+	name := f.Function
+	if name == "" {
+		name = "(unknown)"
+	} else {
+		name = fmt.Sprintf("%s+%#x", name, f.Offset)
+	}
+	if f.Module != "" {
+		name += " [" + f.Module + "]"
+	}
+	how := ""
+	switch f.Method {
+	case "ORC", "CFI", "registers", "switch", "exception":
+	default:
+		how = fmt.Sprintf("  (%s, %s)", f.Method, f.Confidence)
+	}
+	if how == "" && f.Confidence != "certain" {
+		how = "  (" + f.Confidence + ")"
+	}
+	if f.Hooked != "" {
+		how += "  (return address replaced by " + f.Hooked + ")"
+	}
+	if short {
+		w.line("%3s %s at %016x%s", fmt.Sprintf("#%d", f.Index), name, uint64(f.PC), how)
+	} else {
+		at := f.SP
+		if f.Slot != 0 && f.Method != "exception" {
+			at = f.Slot
+		}
+		w.line("%3s [%016x] %s at %016x%s", fmt.Sprintf("#%d", f.Index), uint64(at), name, uint64(f.PC), how)
+	}
+	for _, s := range f.Source {
+		printSource(w, &s)
+	}
+	if len(f.Registers) > 0 {
+		printRegisters(w, f.Registers)
+	}
+	if f.Exception != nil && !f.Exception.User {
+		w.line("    [exception RIP: %s]", f.Exception.At)
+		printRegisters(w, f.Exception.Registers)
+	}
+}
+
+func printSource(w *printer, s *stacks.Source) {
+	place := ""
+	if s.File != "" {
+		place = fmt.Sprintf(" at %s:%d", s.File, s.Line)
+	}
+	inlined := ""
+	if s.Inlined {
+		inlined = " (inlined)"
+	}
+	w.line("        %s%s%s", s.Function, inlined, place)
+	for _, l := range s.Locals {
+		value := l.Value
+		if value == "" {
+			value = "<" + l.Unknown + ">"
+		}
+		kind := "local"
+		if l.Parameter {
+			kind = "param"
+		}
+		where := ""
+		if l.Where != "" {
+			where = "  (" + l.Where + ")"
+		}
+		w.line("            %s %s %s = %s%s", kind, l.Type, l.Name, value, where)
+	}
+}
+
+// crashNames are the registers' names as crash and the processor's manual write
+// them.
+var crashNames = map[string]string{"ip": "RIP", "sp": "RSP", "flags": "RFLAGS", "orig_ax": "ORIG_RAX", "cs": "CS", "ss": "SS"}
+
+func printRegisters(w *printer, list []stacks.Register) {
+	var b strings.Builder
+	for i, r := range list {
+		if i%4 == 0 && i > 0 {
+			b.WriteString("\n")
+		}
+		name := crashNames[r.Name]
+		switch {
+		case name != "":
+		case len(r.Name) == 2 && r.Name[0] != 'r':
+			name = "R" + strings.ToUpper(r.Name)
+		default:
+			name = strings.ToUpper(r.Name)
+		}
+		fmt.Fprintf(&b, " %9s: %016x", name, uint64(r.Value))
+	}
+	for _, line := range strings.Split(b.String(), "\n") {
+		if line != "" {
+			w.line("  %s", line)
+		}
+	}
+}
