@@ -69,6 +69,7 @@ type Facts struct {
 	byQEMU    bool // header of QEMU's dump-guest-memory
 	qemuNotes bool // notes of QEMU, which makedumpfile copies
 	xen       bool // notes of a Xen hypervisor
+	meters    []Meter
 }
 
 // finish settles what several sources in the dump say something about.

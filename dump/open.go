@@ -16,6 +16,7 @@ type options struct {
 	raw        bool
 	rawStart   uint64
 	noScan     bool
+	cacheDir   string
 	progress   func(Progress)
 	ctx        context.Context
 }
@@ -47,6 +48,12 @@ func gather(opts []Option) *options {
 // part of a split dump only, it looks for the others among the files of the
 // same directory whose names differ in one number from that of the given one.
 //
+// A name may also be that of a pipe, or "-" for standard input: what comes from
+// there is read to its end into a file. A file that is packed as a whole by
+// gzip, xz, zstd or bzip2 is unpacked into the cache directory, where it stays
+// for the next time. A URL is read over the network, if a package is imported
+// that does so (dump/remote for https).
+//
 // Opening reads headers, bitmaps and notes, of a flattened file also the head
 // of each record. Errors are *FileError values: ErrFormat for what is no dump,
 // ErrUnsupported for a dump of a kind that is not read, ErrDamaged for one of
@@ -64,7 +71,7 @@ func Open(paths []string, opts ...Option) (Image, error) {
 	}
 	var stores []store
 	for _, path := range paths {
-		s, err := openDump(path, o.noMap)
+		s, err := openAny(path, o)
 		if err != nil {
 			_ = closeAll(stores)
 			return nil, err
@@ -85,7 +92,7 @@ func OpenSources(sources []Source, opts ...Option) (Image, error) {
 	o := gather(opts)
 	var stores []store
 	for _, src := range sources {
-		stores = append(stores, &readerStore{src})
+		stores = append(stores, &readerStore{Source: src})
 	}
 	for i, s := range stores {
 		u, err := unflatten(s)
@@ -138,6 +145,7 @@ func openStores(stores []store, o *options) (img Image, err error) {
 		return err
 	})
 	if err == nil {
+		img.Facts().tellOrigins(stores)
 		err = findVMCoreInfo(img, o)
 	}
 	if err != nil {
@@ -264,8 +272,12 @@ func allZero(head []byte) bool {
 
 // storeVariant is what Facts.Variant says about the way a file is stored.
 func storeVariant(s store) []string {
-	if _, ok := s.(*flatStore); ok {
-		return []string{"flattened"}
+	var list []string
+	if from := originOf(s); from != nil && from.how != "" {
+		list = append(list, from.how)
 	}
-	return nil
+	if _, ok := s.(*flatStore); ok {
+		list = append(list, "flattened")
+	}
+	return list
 }

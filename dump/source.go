@@ -16,6 +16,10 @@ type Source struct {
 	Closer   io.Closer   // called by Image.Close; may be nil
 }
 
+// Prefetcher is what the io.ReaderAt of a Source may implement to be told what
+// will be read next. WillNeed must return at once.
+type Prefetcher interface{ WillNeed(off, n int64) }
+
 // store is the random-access bytes of one dump file: a mapping, an
 // io.ReaderAt, or the records of a flattened file put in order.
 type store interface {
@@ -60,6 +64,7 @@ func errPastEnd(s store, off int64, n int) error {
 // readerStore reads through an io.ReaderAt.
 type readerStore struct {
 	Source
+	origin
 }
 
 func (s *readerStore) name() string           { return s.Name }
@@ -67,7 +72,12 @@ func (s *readerStore) size() int64            { return s.Size }
 func (s *readerStore) mapped() bool           { return false }
 func (s *readerStore) heap() int64            { return s.Size }
 func (s *readerStore) locate(off int64) int64 { return off }
-func (s *readerStore) willNeed(off, n int64)  {}
+
+func (s *readerStore) willNeed(off, n int64) {
+	if r, ok := s.ReaderAt.(Prefetcher); ok && inStore(off, n, s.Size) {
+		r.WillNeed(off, n)
+	}
+}
 
 func (s *readerStore) view(off int64, n int, buf []byte) ([]byte, error) {
 	if !inStore(off, int64(n), s.Size) {
@@ -97,6 +107,7 @@ func (s *readerStore) close() error {
 type mappedStore struct {
 	path string
 	data []byte
+	origin
 }
 
 func (s *mappedStore) name() string           { return s.path }
@@ -131,35 +142,47 @@ func openStore(path string, noMap bool) (store, error) {
 	if err != nil {
 		return nil, fileOpenError(path, err)
 	}
-	st, err := f.Stat()
+	return openFile(f, path, noMap)
+}
+
+// openFile is openStore for a file that is open, and which it closes if need
+// be.
+func openFile(f *os.File, name string, noMap bool) (store, error) {
+	size, err := fileSize(f, name)
 	if err != nil {
 		f.Close()
-		return nil, fileOpenError(path, err)
-	}
-	if err := checkFileKind(path, st); err != nil {
-		f.Close()
 		return nil, err
+	}
+	if !noMap {
+		if data, err := mapFile(f, size); err == nil {
+			f.Close()
+			rememberMapping(name, data)
+			return &mappedStore{path: name, data: data}, nil
+		}
+	}
+	return &readerStore{Source: Source{Name: name, Size: size, ReaderAt: f, Closer: f}}, nil
+}
+
+// fileSize is the size of a file that has bytes to be read at random.
+func fileSize(f *os.File, name string) (int64, error) {
+	st, err := f.Stat()
+	if err != nil {
+		return 0, fileOpenError(name, err)
+	}
+	if err := checkFileKind(name, st); err != nil {
+		return 0, err
 	}
 	size := st.Size()
 	if st.Mode()&os.ModeDevice != 0 {
 		// A block device says its size only to those who seek.
 		if size, err = f.Seek(0, io.SeekEnd); err != nil {
-			f.Close()
-			return nil, fileOpenError(path, err)
+			return 0, fileOpenError(name, err)
 		}
 	}
 	if size == 0 {
-		f.Close()
-		return nil, &FileError{File: path, Offset: -1, Kind: ErrFormat, What: "the file is empty"}
+		return 0, &FileError{File: name, Offset: -1, Kind: ErrFormat, What: "the file is empty"}
 	}
-	if !noMap {
-		if data, err := mapFile(f, size); err == nil {
-			f.Close()
-			rememberMapping(path, data)
-			return &mappedStore{path: path, data: data}, nil
-		}
-	}
-	return &readerStore{Source{Name: path, Size: size, ReaderAt: f, Closer: f}}, nil
+	return size, nil
 }
 
 // fileOpenError words the failures that people run into.

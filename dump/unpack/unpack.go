@@ -92,10 +92,27 @@ func Spool(ctx context.Context, r io.Reader, o Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	piped, release := interruptible(ctx, r)
+	defer release()
 	return o.temp(dir, func(out *writer) error {
-		in := &meter{ctx: ctx, r: r, progress: o.Progress}
-		return spool(in, out)
+		return spool(&meter{ctx: ctx, r: piped, progress: o.Progress}, out)
 	})
+}
+
+// interruptible returns a reader of r that gives up when the context is done,
+// also while a read of r waits for bytes that never come. That read is then
+// left behind.
+func interruptible(ctx context.Context, r io.Reader) (io.Reader, func()) {
+	pr, pw := io.Pipe()
+	go func() {
+		_, err := io.CopyBuffer(pw, struct{ io.Reader }{r}, make([]byte, 1<<20))
+		pw.CloseWithError(err)
+	}()
+	stop := context.AfterFunc(ctx, func() { pw.CloseWithError(ctx.Err()) })
+	return pr, func() {
+		stop()
+		_ = pr.Close()
+	}
 }
 
 // dir makes a directory below the cache directory.

@@ -241,6 +241,17 @@ func TestCancel(t *testing.T) {
 	}
 }
 
+// TestCancelSpool gives up on a pipe that nobody writes to.
+func TestCancelSpool(t *testing.T) {
+	r, w := io.Pipe()
+	defer w.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := Spool(ctx, r, Options{Dir: t.TempDir()}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v", err)
+	}
+}
+
 // TestConcurrent: many who want the same file get one.
 func TestConcurrent(t *testing.T) {
 	packed := pack(t, "zstd", contents(4<<20))
