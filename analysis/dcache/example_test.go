@@ -6,20 +6,10 @@ import (
 
 	"github.com/kmortem/mortem/analysis/dcache"
 	"github.com/kmortem/mortem/kernel/kerneltest"
-	"github.com/kmortem/mortem/kernel/vfs"
 )
 
 func ExampleAnalyze() {
-	k, err := kerneltest.OpenMain() // as kernel.Open does
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	fs, err := vfs.Open(k)
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
+	fs := kerneltest.ExampleFS() // as vfs.Open does
 	report, err := dcache.Analyze(context.Background(), fs, dcache.Options{Top: 2})
 	if err != nil {
 		fmt.Println(err)

@@ -5,20 +5,10 @@ import (
 
 	"github.com/kmortem/mortem/analysis/dentry"
 	"github.com/kmortem/mortem/kernel/kerneltest"
-	"github.com/kmortem/mortem/kernel/vfs"
 )
 
 func ExampleDescribe() {
-	k, err := kerneltest.OpenMain() // as kernel.Open does
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	fs, err := vfs.Open(k)
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
+	fs := kerneltest.ExampleFS() // as vfs.Open does
 	d, err := dentry.Find(fs, "/mnt/etc/pki/nssdb")
 	if err != nil {
 		fmt.Println(err)

@@ -94,3 +94,22 @@ func OpenMain() (*kernel.Kernel, error) {
 	}
 	return kernel.Open(image, info, kernel.Options{})
 }
+
+// ExampleKernel is OpenMain for examples that are about something else than
+// opening: it panics where that fails.
+func ExampleKernel() *kernel.Kernel {
+	k, err := OpenMain()
+	if err != nil {
+		panic(err)
+	}
+	return k
+}
+
+// ExampleFS is the file system of ExampleKernel.
+func ExampleFS() *vfs.FS {
+	fs, err := vfs.Open(ExampleKernel())
+	if err != nil {
+		panic(err)
+	}
+	return fs
+}

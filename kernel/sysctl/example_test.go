@@ -6,21 +6,12 @@ import (
 	"github.com/kmortem/mortem/kernel/kerneltest"
 	"github.com/kmortem/mortem/kernel/netns"
 	"github.com/kmortem/mortem/kernel/sysctl"
-	"github.com/kmortem/mortem/kernel/vfs"
 )
 
 // Whose are the entries named "ipv6" in /proc/sys/net?
 func ExampleReader_Header() {
-	k, err := kerneltest.OpenMain() // as kernel.Open does
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	fs, err := vfs.Open(k)
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
+	fs := kerneltest.ExampleFS() // as vfs.Open does
+	k := fs.Kernel()
 	tables, err := sysctl.New(k)
 	if err != nil {
 		fmt.Println(err)

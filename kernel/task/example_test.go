@@ -8,11 +8,7 @@ import (
 )
 
 func ExampleReader_All() {
-	k, err := kerneltest.OpenMain() // as kernel.Open does
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
+	k := kerneltest.ExampleKernel() // as kernel.Open does
 	tasks, err := task.New(k)
 	if err != nil {
 		fmt.Println(err)

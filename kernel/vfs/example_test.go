@@ -31,16 +31,7 @@ func ExampleOpen() {
 }
 
 func ExampleFS_Lookup() {
-	k, err := kerneltest.OpenMain()
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	fs, err := vfs.Open(k)
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
+	fs := kerneltest.ExampleFS() // as vfs.Open does
 	dir, err := fs.Lookup("/proc/sys/net", nil)
 	if err != nil {
 		fmt.Println(err)
@@ -62,16 +53,7 @@ func ExampleFS_Lookup() {
 }
 
 func ExampleHashTable_Entries() {
-	k, err := kerneltest.OpenMain()
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	fs, err := vfs.Open(k)
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
+	fs := kerneltest.ExampleFS() // as vfs.Open does
 	table, err := fs.HashTable()
 	if err != nil {
 		fmt.Println(err)
@@ -90,16 +72,7 @@ func ExampleHashTable_Entries() {
 }
 
 func ExampleLRU() {
-	k, err := kerneltest.OpenMain()
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	fs, err := vfs.Open(k)
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
+	fs := kerneltest.ExampleFS() // as vfs.Open does
 	lru, err := fs.LRU()
 	if err != nil {
 		fmt.Println(err)

@@ -10,11 +10,7 @@ import (
 // The pids in use in the first pid namespace: its idr is an
 // xarray from pid to struct pid.
 func ExampleReader_Walk() {
-	k, err := kerneltest.OpenMain() // as kernel.Open does
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
+	k := kerneltest.ExampleKernel() // as kernel.Open does
 	arrays, err := xarray.New(k)
 	if err != nil {
 		fmt.Println(err)
