@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/kmortem/mortem/kernel/debuginfo/cache"
 	"github.com/kmortem/mortem/kernel/debuginfo/dwarf"
 	"github.com/kmortem/mortem/kernel/debuginfo/elffile"
 	"github.com/kmortem/mortem/kernel/debuginfo/mapfile"
@@ -26,7 +27,7 @@ func newIndexStore(file *elffile.File, sections *dwarf.Sections, alt *dwarf.Sect
 	if o.noCache || len(id) == 0 || file.Relocatable() {
 		return nil
 	}
-	dir, err := o.cache("index")
+	dir, err := cache.Dir(o.cacheDir, "index")
 	if err != nil {
 		return nil
 	}
@@ -52,26 +53,15 @@ func (s *indexStore) Load(kind string) []byte {
 	return file.Data()
 }
 
-// Save writes an index under a temporary name and then gives it its own, so
-// that nobody sees half of one.
+// Save writes an index.
 func (s *indexStore) Save(kind string, data []byte) {
 	if data == nil {
 		return
 	}
-	temp, err := os.CreateTemp(s.dir, ".new-*")
-	if err != nil {
-		return
-	}
-	_, err = temp.Write(data)
-	if e := temp.Close(); err == nil {
-		err = e
-	}
-	if err == nil {
-		err = os.Rename(temp.Name(), s.path(kind))
-	}
-	if err != nil {
-		os.Remove(temp.Name())
-	}
+	_ = cache.Write(s.path(kind), func(f *os.File) error {
+		_, err := f.Write(data)
+		return err
+	})
 }
 
 func (s *indexStore) close() {

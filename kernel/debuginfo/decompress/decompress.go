@@ -1,0 +1,93 @@
+// Package decompress reads files that are compressed as a whole: vmlinux,
+// modules, and the packages that they come in. xz files of several blocks, as
+// "xz -T" and dpkg make them, are unpacked by all processors.
+package decompress
+
+import (
+	"bufio"
+	"bytes"
+	"compress/bzip2"
+	"errors"
+	"io"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+	"github.com/mikelolasagasti/xz"
+	"github.com/ulikunitz/xz/lzma"
+)
+
+// Format is a way of compression.
+type Format uint8
+
+// The formats.
+const (
+	None Format = iota
+	XZ
+	Gzip
+	Zstd
+	Bzip2
+	LZMA // the older format of xz, in packages of 2010
+)
+
+// Detect tells the format by the first bytes of a file; 6 are enough.
+func Detect(start []byte) Format {
+	for format, magic := range map[Format]string{XZ: "\xfd7zXZ\x00", Gzip: "\x1f\x8b", Zstd: "\x28\xb5\x2f\xfd", Bzip2: "BZh", LZMA: "\x5d\x00\x00"} {
+		if bytes.HasPrefix(start, []byte(magic)) {
+			return format
+		}
+	}
+	return None
+}
+
+// maxDictionary bounds the memory that a compressed file can ask for: that of
+// "xz -9e" is 64 MB, distributions go up to 128 MB.
+const maxDictionary = 512 << 20
+
+// Reader unpacks a stream. For None it is the stream itself.
+func Reader(r io.Reader, format Format) (io.Reader, error) {
+	r = bufio.NewReaderSize(r, 1<<20)
+	switch format {
+	case None:
+		return r, nil
+	case XZ:
+		return xz.NewReader(r, maxDictionary)
+	case Gzip:
+		return gzip.NewReader(r)
+	case Zstd:
+		return zstd.NewReader(r, zstd.WithDecoderMaxWindow(maxDictionary), zstd.WithDecoderConcurrency(2))
+	case Bzip2:
+		return bzip2.NewReader(r), nil
+	case LZMA:
+		return lzma.ReaderConfig{DictCap: 128 << 20}.NewReader(r)
+	}
+	return nil, errors.New("unknown compression")
+}
+
+// File unpacks a file: in parallel where it is made for that. The result is
+// also an io.Seeker for those, which then unpack only what is read. It must be
+// closed.
+func File(r io.ReaderAt, size int64) (io.ReadCloser, error) {
+	start := make([]byte, 6)
+	n, _ := r.ReadAt(start, 0)
+	format := Detect(start[:n])
+	if format == XZ {
+		if blocks, err := openBlocks(r, size); err == nil && len(blocks.list) > 1 {
+			return blocks, nil
+		}
+	}
+	plain, err := Reader(io.NewSectionReader(r, 0, size), format)
+	if err != nil {
+		return nil, err
+	}
+	return closer{plain}, nil
+}
+
+// closer gives readers a Close; zstd's needs one to end its goroutines.
+type closer struct{ io.Reader }
+
+func (c closer) Close() error {
+	if z, ok := c.Reader.(*zstd.Decoder); ok {
+		z.Close()
+	}
+	return nil
+}
