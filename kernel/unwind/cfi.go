@@ -29,21 +29,25 @@ type sections interface {
 // cfi reads the call frame information when it is first needed.
 func (t *Tracer) cfi() (*cfi, error) {
 	t.cfiOnce.Do(func() {
-		s, ok := t.k.Info().(sections)
-		if !ok {
-			t.cfiErr = fmt.Errorf("%s: %w", t.k.Info().Describe(), errNoData)
-			return
+		var data []byte
+		if data, t.cfiErr = t.debugFrame(); t.cfiErr == nil {
+			t.cfiData, t.cfiErr = parseCFI(data, t.k.Offset())
 		}
-		data, _, err := s.Section(".debug_frame")
-		if err == nil && len(data) == 0 {
-			err = fmt.Errorf("%s has no .debug_frame: %w", t.k.Info().Describe(), errNoData)
-		}
-		if err == nil {
-			t.cfiData, err = parseCFI(data, t.k.Offset())
-		}
-		t.cfiErr = err
 	})
 	return t.cfiData, t.cfiErr
+}
+
+// debugFrame is the section with the call frame information.
+func (t *Tracer) debugFrame() ([]byte, error) {
+	s, ok := t.k.Info().(sections)
+	if !ok {
+		return nil, fmt.Errorf("%s: %w", t.k.Info().Describe(), errNoData)
+	}
+	data, _, err := s.Section(".debug_frame")
+	if err == nil && len(data) == 0 {
+		err = fmt.Errorf("%s has no .debug_frame: %w", t.k.Info().Describe(), errNoData)
+	}
+	return data, err
 }
 
 // parseCFI reads a .debug_frame section.

@@ -61,7 +61,7 @@ func (t *Tracer) Methods() []Method {
 	if t.orc != nil {
 		list = append(list, ByORC)
 	}
-	if _, err := t.cfi(); err == nil {
+	if _, err := t.debugFrame(); err == nil {
 		list = append(list, ByCFI)
 	}
 	return append(list, ByFrame, ByScan)
