@@ -74,9 +74,14 @@ type Instruction struct {
 	// Target is where a call, jump or branch leads, 0 where that is not in
 	// the instruction.
 	Target uint64
-	// Refers is the address in memory that an operand relative to the
-	// instruction pointer names, 0 where there is none.
+	// Refers is the address that an operand names, relative to the
+	// instruction pointer or as a number that can be one, 0 where there is
+	// none.
 	Refers uint64
+	// PerCPU is the offset in the processor's own area that an operand
+	// names; HasPerCPU tells whether there is one.
+	PerCPU    uint64
+	HasPerCPU bool
 }
 
 // Decoder decodes the instructions of an architecture. The name function, which

@@ -21,7 +21,7 @@ func (Decoder) Decode(code []byte, addr uint64, name func(uint64) string) (arch.
 		return arch.Instruction{Addr: addr, Len: 1}, fmt.Errorf("no instruction at %#x: %w", addr, err)
 	}
 	in := arch.Instruction{Addr: addr, Len: inst.Len, Flow: flow(inst.Op)}
-	in.Target, in.Refers = addresses(&inst, addr)
+	addresses(&inst, &in)
 	in.Text = x86asm.GNUSyntax(inst, addr, symbolizer(name))
 	return in, nil
 }
@@ -62,23 +62,32 @@ func flow(op x86asm.Op) arch.Flow {
 	return arch.Next
 }
 
-// addresses are the ones that an instruction names relative to itself.
-func addresses(inst *x86asm.Inst, addr uint64) (target, refers uint64) {
-	next := addr + uint64(inst.Len)
+// addresses finds what an instruction names: relative to itself, as a number, or
+// in the processor's own area, which GS points to.
+func addresses(inst *x86asm.Inst, in *arch.Instruction) {
+	next := in.Addr + uint64(inst.Len)
 	for _, arg := range inst.Args {
 		switch a := arg.(type) {
 		case x86asm.Rel:
-			target = next + uint64(int64(a))
+			in.Target = next + uint64(int64(a))
+		case x86asm.Imm:
+			if a>>31 == -1 { // in the upper 2 GiB, where the kernel image is
+				in.Refers = uint64(a)
+			}
 		case x86asm.Mem:
+			disp := uint64(a.Disp)
+			if a.Base == x86asm.RIP {
+				disp += next
+			}
 			switch {
-			case a.Base == x86asm.RIP:
-				refers = next + uint64(a.Disp)
-			case a.Base == 0 && a.Index == 0 && a.Segment == 0:
-				refers = uint64(int64(int32(a.Disp)))
+			case a.Index != 0 || a.Base != x86asm.RIP && a.Base != 0:
+			case a.Segment == x86asm.GS:
+				in.PerCPU, in.HasPerCPU = disp, true
+			case a.Segment == 0:
+				in.Refers = disp
 			}
 		}
 	}
-	return target, refers
 }
 
 // symbolizer makes x86asm write names: as the base, so that it writes them as

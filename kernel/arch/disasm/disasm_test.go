@@ -1,0 +1,82 @@
+package disasm_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/kmortem/mortem/dump"
+	"github.com/kmortem/mortem/fixtures"
+	"github.com/kmortem/mortem/kernel"
+	"github.com/kmortem/mortem/kernel/arch/disasm"
+	"github.com/kmortem/mortem/kernel/debuginfo"
+	"github.com/kmortem/mortem/kernel/kerneltest"
+)
+
+// TestDecodesTheKernel decodes all functions whose size is known: nearly every
+// byte must belong to an instruction.
+func TestDecodesTheKernel(t *testing.T) {
+	k := kerneltest.Kernel(t, fixtures.Path(t, kerneltest.Main))
+	good, bad := 0, 0
+	step := 1
+	if testing.Short() {
+		step = 50
+	}
+	symbols := k.Info().Symbols()
+	start, _ := symbols.Lookup("_stext")
+	end, _ := symbols.Lookup("_etext")
+	for i := 0; i < symbols.Len(); i += step {
+		sym := symbols.At(i)
+		if sym.Size == 0 || sym.Addr < start.Addr || sym.Addr >= end.Addr {
+			continue
+		}
+		r, err := disasm.Disassemble(k, fmt.Sprintf("%#x", k.Runtime(sym.Addr)), disasm.Options{Whole: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, in := range r.Instructions {
+			if in.Text == "(bad)" {
+				bad++
+			} else {
+				good++
+			}
+		}
+	}
+	t.Logf("%d instructions, %d bytes that are none", good, bad)
+	if good < 10000 || bad*2000 > good {
+		t.Errorf("%d instructions, %d bytes that are none", good, bad)
+	}
+}
+
+func ExampleDisassemble() {
+	image, err := dump.Open([]string{"../../../fixtures/data/" + kerneltest.Main})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	k, err := openKernel(image)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	r, err := disasm.Disassemble(k, "mutex_lock", disasm.Options{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, in := range r.Instructions {
+		if in.Target != "" {
+			fmt.Println(in.Text)
+		}
+	}
+	// Output:
+	// callq __cond_resched
+	// jmp __mutex_lock_slowpath
+}
+
+func openKernel(image dump.Image) (*kernel.Kernel, error) {
+	info, err := debuginfo.Open("../../../fixtures/data/" + kerneltest.Vmlinux)
+	if err != nil {
+		return nil, err
+	}
+	return kernel.Open(image, info, kernel.Options{})
+}
