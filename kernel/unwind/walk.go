@@ -256,7 +256,7 @@ const maxFaults = 8
 
 // methods are those to try for a function, the best first.
 func (w *walk) methods(s *state) []unwinder {
-	var list [3]unwinder
+	var list [4]unwinder
 	all := list[:0]
 	if w.opt.Scan {
 		return nil
@@ -265,7 +265,7 @@ func (w *walk) methods(s *state) []unwinder {
 		all = append(all, w.t.orc)
 	}
 	image := w.t.text.inImage(s.lookup())
-	if image && w.t.orc == nil {
+	if image { // objtool leaves some functions out (STACK_FRAME_NON_STANDARD)
 		if c, err := w.t.cfi(); err == nil {
 			all = append(all, c)
 		}
