@@ -70,7 +70,7 @@ func openAVML(s store, opt *options) (Image, error) {
 			b.end = b.start + most
 			a.facts.warn("the block at offset %#x cannot hold all that its header says", b.off-limeHeaderSize)
 		}
-		pieces[i] = piece{b.start, b.end, i, i}
+		pieces[i] = piece{b.start, b.end, int64(i), i}
 	}
 	total := uint64(0)
 	for _, p := range resolve(pieces) {

@@ -33,7 +33,7 @@ func checkBitmap(t *testing.T, b *bitmap, whole []byte, start, end uint64) {
 	t.Helper()
 	isSet := func(pfn uint64) bool { return whole[pfn/8]>>(pfn%8)&1 != 0 }
 	count := uint64(0)
-	step := max((end-start)/5000, 1)
+	step := max((end-start)/500, 1)
 	for pfn := start; pfn < end; pfn++ {
 		if pfn%step == 0 {
 			if got := b.rank(pfn); got != count {

@@ -11,7 +11,7 @@ import (
 // claim the same bytes, the one of the lowest rank has them.
 type piece struct {
 	start, end uint64
-	rank       int
+	rank       int64
 	id         int // whose piece it is
 }
 

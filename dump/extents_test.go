@@ -18,7 +18,7 @@ func TestResolve(t *testing.T) {
 		ranks := rng.Perm(n)
 		for i := range pieces {
 			start := uint64(rng.Intn(60))
-			pieces[i] = piece{start, start + uint64(rng.Intn(20)), ranks[i], i}
+			pieces[i] = piece{start, start + uint64(rng.Intn(20)), int64(ranks[i]), i}
 			for at := start; at < min(pieces[i].end, 64); at++ {
 				if want[at] < 0 || ranks[i] < ranks[want[at]] {
 					want[at] = i

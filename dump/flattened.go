@@ -141,7 +141,7 @@ func settleRuns(runs []flatRun) []flatRun {
 	}
 	pieces := make([]piece, len(runs))
 	for i, r := range runs {
-		pieces[i] = piece{uint64(r.start), uint64(r.end), -i, i}
+		pieces[i] = piece{uint64(r.start), uint64(r.end), int64(-i), i}
 	}
 	pieces = resolve(pieces)
 	out := make([]flatRun, 0, len(pieces))

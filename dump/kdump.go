@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math"
 	"math/bits"
 	"sort"
 	"sync"
@@ -85,7 +86,7 @@ func openKdumpPart(s store) (*kdumpPart, error) {
 	half := int64(h.mapBlocks * h.blockSize / 2)
 	p.descOff = maps + 2*half
 	pagesFrom(s, p.descOff)
-	if half > s.heap() {
+	if half > s.heap() || half > math.MaxInt/8 {
 		return nil, damaged(s, maps, "the bitmaps are larger than all that the file holds")
 	}
 	data, err := s.view(maps+half, int(half), nil)

@@ -93,23 +93,19 @@ func openCost(t testing.TB, path string) (time.Duration, uint64) {
 
 // TestOpenHuge: opening reads headers, bitmaps and notes, not the memory.
 func TestOpenHuge(t *testing.T) {
-	if testing.Short() {
+	if testing.Short() || raceEnabled {
 		t.Skip("writes large files")
 	}
-	for name, path := range map[string]string{"elf": writeHugeELF(t), "kdump": writeHugeKdump(t)} {
+	kdump := writeHugeKdump(t)
+	for name, path := range map[string]string{"elf": writeHugeELF(t), "kdump": kdump} {
 		took, memory := openCost(t, path)
 		t.Logf("%s: %v, %d KiB", name, took, memory>>10)
 		if took > 50*time.Millisecond || memory > 100<<20 {
 			t.Errorf("%s: opened in %v with %d MiB", name, took, memory>>20)
 		}
 	}
-}
 
-func TestHugeKdump(t *testing.T) {
-	if testing.Short() {
-		t.Skip("writes large files")
-	}
-	img := mustOpen(t, []string{writeHugeKdump(t)})
+	img := mustOpen(t, []string{kdump})
 	var buf [1]byte
 	for pfn := uint64(5); pfn < hugeSize/4096; pfn += 64 * 1009 {
 		if _, err := img.ReadPhys(buf[:], pfn*4096); err != nil || buf[0] != byte(pfn>>6) {

@@ -96,7 +96,7 @@ func (c *spanClaims) add(addr, off, filesz, memsz uint64) {
 	}
 	put := func(from, to uint64, kind spanKind) {
 		if from < to {
-			c.pieces = append(c.pieces, piece{addr + from, addr + to, int(kind)<<rankShift + id, id})
+			c.pieces = append(c.pieces, piece{addr + from, addr + to, int64(kind)<<rankShift + int64(id), id})
 		}
 	}
 	put(0, held, spanData)

@@ -30,30 +30,32 @@ func writeAll(t testing.TB, name string, files [][]byte) []string {
 
 func TestSplit(t *testing.T) {
 	mem := testMachine(4096)
-	for _, bits := range []int{64, 32} {
-		for version := 2; version <= 6; version++ {
-			for _, flat := range []bool{false, true} {
-				for _, parts := range []int{2, 3, 7} {
-					t.Run(fmt.Sprintf("%dbit-v%d-flat=%v-%dparts", bits, version, flat, parts), func(t *testing.T) {
-						cfg := testConfig(4096)
-						cfg.Version, cfg.Bits, cfg.Codec = version, bits, dumpwriter.All(dumpwriter.Snappy)
-						if bits == 32 {
-							cfg.Uts.Machine = "i686"
-						}
-						paths := writeAll(t, "vmcore-%d.part", splitFiles(t, mem, cfg, parts, flat))
-						slices.Reverse(paths)
-						img := mustOpen(t, paths)
-						checkMemory(t, img, mem, 4096)
-						if f := img.Facts(); len(f.Files) != parts || f.Incomplete || len(f.Warnings) > 0 ||
-							!slices.Contains(f.Variant, fmt.Sprintf("split in %d parts", parts)) {
-							t.Errorf("files %q, variant %q, warnings %q", f.Files, f.Variant, f.Warnings)
-						}
-						// One part is enough where the others lie beside it.
-						checkMemory(t, mustOpen(t, paths[1:2]), mem, 4096)
-					})
-				}
+	type variant struct {
+		bits, version, parts int
+		flat                 bool
+	}
+	variants := []variant{{64, 6, 2, true}, {64, 6, 7, false}}
+	for version := 2; version <= 6; version++ {
+		variants = append(variants, variant{64, version, 3, false}, variant{32, version, 3, false})
+	}
+	for _, v := range variants {
+		t.Run(fmt.Sprintf("%dbit-v%d-flat=%v-%dparts", v.bits, v.version, v.flat, v.parts), func(t *testing.T) {
+			cfg := testConfig(4096)
+			cfg.Version, cfg.Bits, cfg.Codec = v.version, v.bits, dumpwriter.All(dumpwriter.Snappy)
+			if v.bits == 32 {
+				cfg.Uts.Machine = "i686"
 			}
-		}
+			paths := writeAll(t, "vmcore-%d.part", splitFiles(t, mem, cfg, v.parts, v.flat))
+			slices.Reverse(paths)
+			img := mustOpen(t, paths)
+			checkMemory(t, img, mem, 4096)
+			if f := img.Facts(); len(f.Files) != v.parts || f.Incomplete || len(f.Warnings) > 0 ||
+				!slices.Contains(f.Variant, fmt.Sprintf("split in %d parts", v.parts)) {
+				t.Errorf("files %q, variant %q, warnings %q", f.Files, f.Variant, f.Warnings)
+			}
+			// One part is enough where the others lie beside it.
+			checkMemory(t, mustOpen(t, paths[1:2]), mem, 4096)
+		})
 	}
 }
 

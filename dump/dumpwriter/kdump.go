@@ -112,25 +112,23 @@ func (p *kdumpPart) write() error {
 // bitmaps writes both bitmaps and returns how many pages all parts have.
 func (p *kdumpPart) bitmaps(at, half int64) (present uint64, err error) {
 	known, dumped := newCursor(p.w, at), newCursor(p.w, at+half)
-	var a, b byte
-	for pfn := range uint64(half) * 8 {
-		state := Hole
-		if pfn < p.top {
-			state = p.mem.State(pfn)
+	a, b := make([]byte, p.PageSize), make([]byte, p.PageSize)
+	pfn := uint64(0)
+	for range half / int64(p.PageSize) {
+		clear(a)
+		clear(b)
+		for i := uint64(0); i < uint64(len(a))*8 && pfn < p.top; i, pfn = i+1, pfn+1 {
+			switch p.mem.State(pfn) {
+			case Present:
+				b[i/8] |= 1 << (i % 8)
+				present++
+				fallthrough
+			case Excluded:
+				a[i/8] |= 1 << (i % 8)
+			}
 		}
-		bit := byte(1) << (pfn % 8)
-		if state != Hole {
-			a |= bit
-		}
-		if state == Present {
-			b |= bit
-			present++
-		}
-		if pfn%8 == 7 {
-			known.write([]byte{a})
-			dumped.write([]byte{b})
-			a, b = 0, 0
-		}
+		known.write(a)
+		dumped.write(b)
 	}
 	return present, errors.Join(known.flush(), dumped.flush())
 }
