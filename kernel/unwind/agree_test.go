@@ -3,6 +3,7 @@ package unwind
 import (
 	"fmt"
 	"sort"
+	"strings"
 	"testing"
 
 	"github.com/go-delve/delve/pkg/dwarf/frame"
@@ -115,6 +116,76 @@ func compareAt(tr *Tracer, c *cfi, addr uint64) string {
 	}
 	if d := int64(rule.spOffset) - rules.CFA.Offset; d != 0 {
 		return fmt.Sprintf("ORC by %+d", d)
+	}
+	return agree
+}
+
+// TestCodeAgreesWithCFI compares what following the instructions finds with CFI:
+// the frame's place, and where each register was saved.
+func TestCodeAgreesWithCFI(t *testing.T) {
+	k, tr := openTracer(t)
+	c, err := tr.cfi()
+	if err != nil {
+		t.Fatal(err)
+	}
+	counts := map[string]int{}
+	samples := map[string]string{}
+	total := 0
+	for i, e := range c.entries {
+		if i%61 != 0 || e.End() <= e.Begin() || e.End()-e.Begin() > 1<<13 {
+			continue
+		}
+		start := k.Runtime(e.Begin())
+		code := make([]byte, e.End()-e.Begin())
+		if _, err := k.Read(code, start); err != nil || !tr.text.inImage(start) || strings.Contains(k.SymbolName(start), ".cold") {
+			continue
+		}
+		for off := 0; off < len(code); {
+			in, err := (amd64.Decoder{}).Decode(code[off:], start+uint64(off), nil)
+			off += in.Len
+			if err != nil || in.Flow != arch.Call || off >= len(code) {
+				continue // return addresses are what matters
+			}
+			kind := compareCode(c, code, start, off)
+			total++
+			counts[kind]++
+			samples[kind] = k.SymbolName(start + uint64(off))
+		}
+	}
+	wrong := 0
+	for kind, n := range counts {
+		t.Logf("%8d of %d: %s, such as %s", n, total, kind, samples[kind])
+		if kind != agree && kind != "not understood" {
+			wrong += n
+		}
+	}
+	if wrong*1000 > total || counts[agree]*100 < total*95 {
+		t.Errorf("%d of %d agree, %d are wrong", counts[agree], total, wrong)
+	}
+}
+
+func compareCode(c *cfi, code []byte, start uint64, off int) string {
+	rules, err := c.rules(start + uint64(off) - 1)
+	f, ok := amd64.FrameAt(code, off)
+	switch {
+	case err != nil || rules.CFA.Rule != frame.RuleCFA:
+		return "no plain CFI"
+	case !ok:
+		return "not understood"
+	case arch.Reg(rules.CFA.Reg) == f.Base && rules.CFA.Offset != f.Offset:
+		return "another frame"
+	}
+	for _, r := range []arch.Reg{amd64.BX, amd64.BP, amd64.R12, amd64.R13, amd64.R14, amd64.R15} {
+		rule, known := rules.Regs[uint64(r)]
+		below, saved := f.Saved(r)
+		switch isSaved := known && rule.Rule == frame.RuleOffset; {
+		case isSaved && saved && -rule.Offset != below:
+			return "another place of a register"
+		case isSaved && f.Same(r):
+			return "a saved register is said to be the same"
+		case !isSaved && saved:
+			return "a register is said to be saved"
+		}
 	}
 	return agree
 }

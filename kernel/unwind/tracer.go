@@ -64,7 +64,7 @@ func (t *Tracer) Methods() []Method {
 	if _, err := t.debugFrame(); err == nil {
 		list = append(list, ByCFI)
 	}
-	return append(list, ByFrame, ByScan)
+	return append(list, ByCode, ByFrame, ByScan)
 }
 
 // StackSize is the size of a task's kernel stack in bytes.

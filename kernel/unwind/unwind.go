@@ -4,8 +4,8 @@
 //
 // Each frame says by which method it was found and how sure that is. The methods
 // are, in this order: ORC, the unwind data that the kernel itself uses, read from
-// the dump's own memory; DWARF call frame information; frame pointers; and a
-// search for return addresses.
+// the dump's own memory; DWARF call frame information; the function's own
+// instructions; frame pointers; and a search for return addresses.
 package unwind
 
 import (
@@ -23,6 +23,7 @@ const (
 	BySwitch    Method = "switch"    // the first frame of a task that was switched out
 	ByORC       Method = "ORC"
 	ByCFI       Method = "CFI"
+	ByCode      Method = "code" // the function's own instructions
 	ByFrame     Method = "frame pointer"
 	ByScan      Method = "scan"
 	ByException Method = "exception" // registers that an exception saved on the stack
@@ -34,7 +35,7 @@ type Confidence string
 // How sure a frame is.
 const (
 	Certain   Confidence = "certain"
-	Likely    Confidence = "likely"    // by frame pointers: a function that has not set its own up is left out
+	Likely    Confidence = "likely"    // by what need not be so: frame pointers, instructions followed
 	Suspected Confidence = "suspected" // a return address lies there; whether it is still in use is not known
 )
 

@@ -256,7 +256,7 @@ const maxFaults = 8
 
 // methods are those to try for a function, the best first.
 func (w *walk) methods(s *state) []unwinder {
-	var list [4]unwinder
+	var list [5]unwinder
 	all := list[:0]
 	if w.opt.Scan {
 		return nil
@@ -269,6 +269,9 @@ func (w *walk) methods(s *state) []unwinder {
 		if c, err := w.t.cfi(); err == nil {
 			all = append(all, c)
 		}
+	}
+	if image || w.t.text.inModule(s.lookup()) {
+		all = append(all, byCode{})
 	}
 	if w.t.frames || !image && !w.t.text.inModule(s.lookup()) {
 		all = append(all, framePointer{})
@@ -286,20 +289,25 @@ func (w *walk) describe(n *step, s *state, u unwinder) {
 	if s.sure == Suspected || s.sure == Likely && n.state.sure == Certain {
 		n.state.sure = s.sure
 	}
-	if w.opt.Registers && n.exception == nil && u.method() != ByCFI {
+	if w.opt.Registers && n.exception == nil && u.method() != ByCFI && u.method() != ByCode {
 		w.savedRegisters(s, n)
 	}
 }
 
-// savedRegisters adds the registers that CFI knows the function saved, where it
-// agrees on the frame.
+// savedRegisters adds the registers that the function saved, by CFI or by its
+// code, whichever agrees on the frame.
 func (w *walk) savedRegisters(s *state, n *step) {
-	c, err := w.t.cfi()
-	if err != nil {
-		return
+	other, ok := step{}, false
+	if c, err := w.t.cfi(); err == nil {
+		other, err = c.next(w, s)
+		ok = err == nil && other.cfa == n.cfa
 	}
-	other, err := c.next(w, s)
-	if err != nil || other.cfa != n.cfa {
+	if !ok {
+		var err error
+		other, err = byCode{}.next(w, s)
+		ok = err == nil && other.cfa == n.cfa
+	}
+	if !ok {
 		return
 	}
 	bp, known := n.state.regs.Get(amd64.BP)

@@ -1,0 +1,59 @@
+package unwind
+
+import (
+	"strings"
+
+	"github.com/kmortem/mortem/kernel/arch"
+	"github.com/kmortem/mortem/kernel/arch/amd64"
+)
+
+// byCode unwinds by following a function's instructions up to where it is. It
+// needs nothing but the code, and so is for functions that have no unwind data,
+// and for the registers that functions saved where there is no CFI, as in modules.
+type byCode struct{}
+
+func (byCode) method() Method   { return ByCode }
+func (byCode) sure() Confidence { return Likely }
+
+// maxCode bounds the code that is followed, in bytes.
+const maxCode = 1 << 16
+
+// layout is the frame of the function that a state is in.
+func (byCode) layout(w *walk, s *state) (amd64.Frame, bool) {
+	fn, ok := w.t.Function(&Frame{PC: s.pc, Return: !s.exact})
+	if !ok || s.pc < fn.Start || s.pc-fn.Start > maxCode || strings.Contains(fn.Name, ".cold") {
+		return amd64.Frame{}, false // the cold part of a function is jumped into
+	}
+	code := make([]byte, min(max(fn.Size, s.pc-fn.Start), maxCode))
+	n, _ := w.t.k.Read(code, fn.Start)
+	if uint64(n) < s.pc-fn.Start {
+		return amd64.Frame{}, false
+	}
+	return amd64.FrameAt(code[:n], int(s.pc-fn.Start))
+}
+
+func (c byCode) next(w *walk, s *state) (step, error) {
+	f, ok := c.layout(w, s)
+	if !ok {
+		return step{}, errNoData
+	}
+	base, known := s.regs.Get(f.Base)
+	if !known {
+		return step{}, errNoData
+	}
+	n := step{cfa: base + uint64(f.Offset)}
+	if err := n.called(w, s, n.cfa); err != nil {
+		return step{}, err
+	}
+	for _, r := range []arch.Reg{amd64.BX, amd64.BP, amd64.R12, amd64.R13, amd64.R14, amd64.R15} {
+		n.state.regs.Forget(r)
+		if below, saved := f.Saved(r); saved {
+			if v, err := w.word(s, n.cfa-uint64(below)); err == nil {
+				n.state.regs.Set(r, v)
+			}
+		} else if v, known := s.regs.Get(r); known && f.Same(r) {
+			n.state.regs.Set(r, v)
+		}
+	}
+	return n, nil
+}
