@@ -36,7 +36,7 @@ func (t *Type) declarator(name string, budget *int) (base *Type, words, declarat
 			name, t = name+"("+t.parameters(budget)+")", t.Elem()
 		case Const, Volatile, Restrict, Atomic:
 			if inner := t.StripQualifiers(); inner.Kind == Pointer {
-				name, t = pointerTo(inner, "*"+t.qualifiers(), name)
+				name, t = pointerTo(inner, "*"+strings.TrimPrefix(t.qualifiers(), " "), name)
 			} else {
 				words += t.Kind.qualifier() + " "
 				t = t.Elem()

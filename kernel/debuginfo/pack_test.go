@@ -153,7 +153,7 @@ func TestDamagedPack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i := 0; i < len(whole); i += 11 {
+	for i := 0; i < len(whole); i += 61 {
 		flipped := slices.Clone(whole)
 		flipped[i] ^= 0x21
 		os.WriteFile(path, flipped, 0o600)
