@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"sync"
 	"syscall"
+
+	"github.com/kmortem/mortem/dump/internal/disk"
 )
 
 const (
@@ -119,7 +121,7 @@ func (w *writer) room(n int64) error {
 	}
 	w.unasked = roomStep
 	for {
-		free, ok := freeRoom(w.dir)
+		free, ok := disk.Free(w.dir)
 		if !ok || free >= spareRoom+roomStep {
 			return nil
 		}

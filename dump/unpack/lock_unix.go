@@ -11,16 +11,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// freeRoom is what an ordinary user may still write to the disk of a
-// directory, in bytes.
-func freeRoom(dir string) (int64, bool) {
-	var st unix.Statfs_t
-	if err := unix.Statfs(dir, &st); err != nil {
-		return 0, false
-	}
-	return int64(st.Bavail) * int64(st.Bsize), true
-}
-
 // lock waits until no other process unpacks the same file. The lock ends with
 // the process that holds it.
 func lock(ctx context.Context, path string) (unlock func(), err error) {
