@@ -2,6 +2,7 @@ package printk
 
 import (
 	"bytes"
+	"fmt"
 	"time"
 )
 
@@ -25,7 +26,7 @@ func openBytes(s source) (*Log, error) {
 	}
 	var err error
 	if r.addr, err = r.u64(buf); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("reading log_buf: %w", err)
 	}
 	n, err := r.u32(size)
 	if err != nil {

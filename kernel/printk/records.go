@@ -1,6 +1,9 @@
 package printk
 
-import "bytes"
+import (
+	"bytes"
+	"fmt"
+)
 
 // A record ring, 3.5 to 5.9 (Linux kernel/printk.c, kernel/printk/printk.c since
 // 3.11): records of a header, the text, the dictionary and padding, one behind
@@ -85,7 +88,7 @@ func (r *recordRing) readHeads() error {
 	}
 	var err error
 	if r.addr, err = r.u64(buf); err != nil {
-		return err
+		return fmt.Errorf("reading log_buf: %w", err)
 	}
 	for _, v := range []struct {
 		addr uint64

@@ -3,6 +3,7 @@ package printk
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"sync"
 )
 
@@ -133,11 +134,14 @@ func (r *ring) readHeads() error {
 	}
 	addr, err := r.u64(pointer)
 	if err != nil {
-		return err
+		return fmt.Errorf("reading prb: %w", err)
+	}
+	if addr == 0 {
+		return damaged("prb is a null pointer")
 	}
 	buf := make([]byte, size)
 	if _, err := r.mem.Read(buf, addr); err != nil {
-		return err
+		return fmt.Errorf("reading the printk_ringbuffer: %w", err)
 	}
 	u32 := func(at int) uint { return uint(r.order.Uint32(buf[at:])) }
 	u64 := func(at int) uint64 { return r.order.Uint64(buf[at:]) }
@@ -293,11 +297,15 @@ func (w *ringWalk) read(id uint64) (Record, error) {
 	return rec, err
 }
 
+// maxUnclaimed is how many of the newest ids may have been taken without their
+// descriptors saying so yet: there are a few instructions between the two.
+const maxUnclaimed = 16
+
 // checkState tells whether a descriptor holds the record of an id.
 func (w *ringWalk) checkState(id, state uint64) error {
 	if state&idMask != id {
-		if state == 0 || state&idMask == (id-1<<w.bits)&idMask {
-			// The id was taken, and the descriptor not yet claimed.
+		before := (id - 1<<w.bits) & idMask
+		if (state == 0 || state&idMask == before) && (w.head-id)&idMask < maxUnclaimed {
 			return ErrUnfinished
 		}
 		return damaged("the descriptor of id %#x says %#x", id, state)

@@ -274,7 +274,7 @@ func TestRingDamaged(t *testing.T) {
 		byKernel bool
 	}{
 		{"reserved", func(l *ringLog, id uint64) { l.put64(l.desc(id), id) }, ErrUnfinished, true},
-		{"not yet claimed", func(l *ringLog, id uint64) { l.put64(l.desc(id), 0) }, ErrUnfinished, true},
+		{"never claimed", func(l *ringLog, id uint64) { l.put64(l.desc(id), 0) }, ErrDamaged, false},
 		{"reusable", func(l *ringLog, id uint64) { l.put64(l.desc(id), id|stateReusable<<stateShift) }, ErrOverwritten, true},
 		{"no room for the text", func(l *ringLog, id uint64) {
 			l.put64(l.desc(id)+8, posFailed)
@@ -306,6 +306,27 @@ func TestRingDamaged(t *testing.T) {
 		}
 		if len(lost) != 1 || !errors.Is(lost[0], c.cause) || !lost[0].Numbered || lost[0].From != victim || lost[0].To != victim || lost[0].ByKernel() != c.byKernel {
 			t.Errorf("%s: lost %v", c.name, lost)
+		}
+	}
+}
+
+// TestRingUnclaimed: the newest id may be taken, and its descriptor still be that
+// of the round before, or of none.
+func TestRingUnclaimed(t *testing.T) {
+	for _, n := range []int{20, 100} {
+		l := newRingLog(6, 13)
+		for range n {
+			l.store(Record{Text: []byte("text")}, stateFinalized)
+		}
+		if n > 64 {
+			l.giveUp(l.tail)
+			l.tail = (l.tail + 1) & idMask
+		}
+		l.head = (l.head + 1) & idMask
+		l.heads()
+		records, lost := collect(openTest(t, l.source()))
+		if len(lost) != 1 || !errors.Is(lost[0], ErrUnfinished) || lost[0].From != uint64(n) || len(records) < 20 {
+			t.Errorf("%d records of %d, lost %v", len(records), n, lost)
 		}
 	}
 }
