@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"os"
 	"strconv"
 	"strings"
 	"testing"
@@ -95,6 +96,38 @@ func TestFiltered(t *testing.T) {
 	}
 	if p := r.Crash.Panic; p == nil || p.Rule != "soft lockup" || p.Fatal {
 		t.Errorf("the guest did not die, but was locked up: %+v", p)
+	}
+}
+
+// TestRegisters compares the processors with QEMU's own "info registers".
+func TestRegisters(t *testing.T) {
+	r := analyze(t, fixtures.Path(t, "main/vmcore.kdump"), info.Options{SkipPages: true})
+	text, err := os.ReadFile(fixtures.Path(t, "main/registers.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cpus := strings.Split(string(text), "CPU#")[1:]
+	if len(cpus) != len(r.CPUs) {
+		t.Fatalf("%d processors, QEMU has %d", len(r.CPUs), len(cpus))
+	}
+	for i := range r.CPUs {
+		for name, called := range map[string]string{"ip": "RIP", "sp": "RSP", "ax": "RAX", "bx": "RBX", "r8": "R8 ", "r15": "R15", "cr2": "CR2", "cr3": "CR3"} {
+			_, rest, found := strings.Cut(cpus[i], called+"=")
+			if !found {
+				t.Fatalf("QEMU does not tell %s", called)
+			}
+			want, err := strconv.ParseUint(rest[:16], 16, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, ok := r.CPUs[i].Register(name); !ok || uint64(got) != want {
+				t.Errorf("%s of processor %d is %s, QEMU says %#x", name, i, got, want)
+			}
+		}
+		user := strings.Contains(cpus[i], "CPL=3")
+		if mode := r.CPUs[i].Mode; mode != map[bool]string{true: "user", false: "kernel"}[user] {
+			t.Errorf("processor %d is in mode %s", i, mode)
+		}
 	}
 }
 
