@@ -97,7 +97,7 @@ func openFuzzed(t *testing.T, files ...[]byte) {
 		}
 		stores = append(stores, s)
 	}
-	if img, err := openStores(stores, gather(nil)); err == nil {
+	if img, err := openStores(stores, gather([]Option{WithoutScan(), WithCache(1 << 20)})); err == nil {
 		exercise(t, img)
 	} else {
 		checkFileError(t, err)

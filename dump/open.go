@@ -148,11 +148,15 @@ func openStores(stores []store, o *options) (img Image, err error) {
 		img.Facts().tellOrigins(stores)
 		err = findVMCoreInfo(img, o)
 	}
-	if err != nil {
-		_ = closeAll(stores) // opened for reading only
-		return nil, err
+	switch {
+	case err == nil:
+		return img, nil
+	case img != nil:
+		_ = img.Close() // opened for reading only
+	default:
+		_ = closeAll(stores)
 	}
-	return img, nil
+	return nil, err
 }
 
 // dispatch is the one place that knows which format begins how. A new format

@@ -21,5 +21,5 @@ func openMemory(files ...[]byte) (Image, error) {
 	for _, data := range files {
 		sources = append(sources, Source{Name: "memory", Size: int64(len(data)), ReaderAt: bytes.NewReader(data)})
 	}
-	return OpenSources(sources, WithCache(64<<20))
+	return OpenSources(sources, WithCache(64<<20), WithoutScan())
 }
