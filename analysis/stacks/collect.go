@@ -62,10 +62,10 @@ type collector struct {
 // processors first, then the others in the order of the task list.
 func (t *Tasks) Collect(ctx context.Context, opt Options) (*Report, error) {
 	if opt.Locals {
-		opt.Lines, opt.Registers = true, true
+		opt.Lines = true
 	}
 	c := &collector{Tasks: t, opt: opt, cpus: map[uint64]*unwind.CPU{}, groups: map[uint64][]int{}, seed: maphash.MakeSeed(),
-		walk: unwind.Options{Limit: opt.Limit, Registers: opt.Registers, Scan: opt.Scan}}
+		walk: unwind.Options{Limit: opt.Limit, Registers: opt.Registers || opt.Locals, Scan: opt.Scan}}
 	c.report = &Report{Coverage: t.k.NewCoverage()}
 	for _, m := range t.tracer.Methods() {
 		c.report.Methods = append(c.report.Methods, string(m))

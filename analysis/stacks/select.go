@@ -24,7 +24,7 @@ type Options struct {
 	Raw       bool // the stacks' memory too
 	Registers bool // of each frame, as far as they are known
 	Lines     bool // source lines and inlined functions
-	Locals    bool // parameters and local variables; implies Lines and Registers
+	Locals    bool // parameters and local variables; implies Lines
 	Scan      bool // nothing but a search for return addresses
 	Limit     int  // of frames, 0 for 512
 }

@@ -1,6 +1,10 @@
 package stacks
 
 import (
+	"errors"
+	"fmt"
+
+	"github.com/kmortem/mortem/kernel/ctype"
 	"github.com/kmortem/mortem/kernel/debuginfo"
 	"github.com/kmortem/mortem/kernel/unwind"
 )
@@ -22,7 +26,94 @@ func (c *collector) source(f *unwind.Frame) []Source {
 	var list []Source
 	for i := range found {
 		s := Source{Function: found[i].Name, Inlined: found[i].Inlined, File: found[i].Line.File, Line: found[i].Line.Line}
+		if c.opt.Locals {
+			for j := range found[i].Locals {
+				s.Locals = append(s.Locals, c.local(f, &found[i].Locals[j], found[i].FrameBase))
+			}
+		}
 		list = append(list, s)
 	}
 	return list
+}
+
+// local finds the value of a variable at a frame.
+func (c *collector) local(f *unwind.Frame, l *debuginfo.Local, base []byte) Local {
+	d := Local{Name: l.Name, Parameter: l.Parameter}
+	if l.Type != nil {
+		d.Type = l.Type.String()
+	}
+	if l.Const != nil {
+		d.Value = c.scalar(l.Type, uint64(*l.Const))
+		return d
+	}
+	loc, err := c.tracer.Locate(f, l.Location, base)
+	switch {
+	case err != nil:
+		d.Unknown = err.Error()
+	case loc.Pieces != nil:
+		d.Unknown, d.Where = "split up by the compiler", fmt.Sprintf("%d pieces", len(loc.Pieces))
+	case loc.Memory:
+		d.Where = fmt.Sprintf("%#x", loc.Addr)
+		if d.Value, err = c.inMemory(l.Type, loc.Addr); err != nil {
+			d.Unknown = err.Error()
+		}
+	default:
+		d.Where, d.Value = loc.Reg, c.scalar(l.Type, loc.Value)
+	}
+	return d
+}
+
+var errNoType = errors.New("its type is not known")
+
+// inMemory is the value of a variable in memory. Of structures and arrays it is
+// only said that they are there: their address is enough to print them.
+func (c *collector) inMemory(t *ctype.Type, addr uint64) (string, error) {
+	if t == nil {
+		return "", errNoType
+	}
+	switch t.Strip().Kind {
+	case ctype.Struct, ctype.Union, ctype.Array:
+		return "{…}", nil
+	}
+	n, err := c.k.ObjectOf(t, addr).Uint()
+	if err != nil {
+		return "", err
+	}
+	return c.scalar(t, n), nil
+}
+
+// scalar writes a number as its type has it.
+func (c *collector) scalar(t *ctype.Type, n uint64) string {
+	if t == nil {
+		return fmt.Sprintf("%#x", n)
+	}
+	s := t.Strip()
+	if size := s.Size(); size > 0 && size < 8 {
+		shift := 64 - 8*uint(size)
+		if n = n << shift >> shift; s.Signed {
+			n = uint64(int64(n<<shift) >> shift)
+		}
+	}
+	switch s.Kind {
+	case ctype.Pointer:
+		if name := c.k.SymbolName(n); n != 0 && name != "" && name[0] != '0' {
+			return fmt.Sprintf("%#x <%s>", n, name)
+		}
+		return fmt.Sprintf("%#x", n)
+	case ctype.Enum:
+		for _, e := range s.Enumerators() {
+			if e.Value == int64(n) || uint32(e.Value) == uint32(n) && s.Size() == 4 {
+				return e.Name
+			}
+		}
+	case ctype.Struct, ctype.Union, ctype.Array, ctype.Float:
+		return fmt.Sprintf("%#x", n)
+	}
+	if s.Encoding == ctype.Bool {
+		return fmt.Sprint(n != 0)
+	}
+	if s.Signed {
+		return fmt.Sprint(int64(n))
+	}
+	return fmt.Sprint(n)
 }

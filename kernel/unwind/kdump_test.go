@@ -16,7 +16,7 @@ import (
 // saved its registers on the way into the capture kernel. The first frames are in
 // functions that objtool leaves out, so that they need CFI.
 func TestPanicUnwindsToUserMode(t *testing.T) {
-	k := kerneltest.Kernel(t, fixtures.Path(t, "kdump/vmcore.kdump"))
+	k := kerneltest.Kernel(t, fixtures.Unpacked(t, "kdump/vmcore.kdump"))
 	modules, err := module.Attach(k)
 	if err != nil {
 		t.Fatal(err)
