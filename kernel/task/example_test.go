@@ -5,10 +5,15 @@ import (
 
 	"github.com/kmortem/mortem/kernel/kerneltest"
 	"github.com/kmortem/mortem/kernel/task"
+	"github.com/kmortem/mortem/kernel/vfs"
 )
 
 func ExampleReader_All() {
-	k := kerneltest.ExampleKernel() // as kernel.Open does
+	k, err := kerneltest.OpenMain() // as kernel.Open does
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
 	tasks, err := task.New(k)
 	if err != nil {
 		fmt.Println(err)
@@ -23,4 +28,71 @@ func ExampleReader_All() {
 		break
 	}
 	// Output: 1 init
+}
+
+func ExampleDetails_Files() {
+	k, err := kerneltest.OpenMain() // as kernel.Open does
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fs, err := vfs.Open(k)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	tasks, err := task.New(k)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	details, err := task.NewDetails(tasks, fs)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for t, err := range tasks.All() {
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		more, err := details.More(t)
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		files, err := details.Files(more)
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		for _, f := range files {
+			fmt.Println(f.FD, f.Path, f.FlagNames()[0])
+			break // the first of the first process
+		}
+		break
+	}
+	// Output: 0 /dev/ttyS0 RDWR
+}
+
+func ExampleReader_ByPID() {
+	k, err := kerneltest.OpenMain() // as kernel.Open does
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	tasks, err := task.New(k)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	listed, numbered := 0, 0
+	for range tasks.All() {
+		listed++
+	}
+	for range tasks.ByPID() {
+		numbered++
+	}
+	fmt.Println("both ways lead to as many threads:", listed == numbered)
+	// Output: both ways lead to as many threads: true
 }

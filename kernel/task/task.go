@@ -5,6 +5,7 @@ package task
 import (
 	"fmt"
 	"iter"
+	"sync"
 
 	"github.com/kmortem/mortem/kernel"
 	"github.com/kmortem/mortem/kernel/cstr"
@@ -17,6 +18,8 @@ type Reader struct {
 	task   taskLayout
 	signal signalLayout
 	proxy  proxyLayout
+	bits   *stateBits
+	pids   func() (*pidReader, error) // resolved at their first use
 }
 
 // taskLayout is struct task_struct. What changed: the threads of a process
@@ -44,6 +47,7 @@ type taskLayout struct {
 type signalLayout struct {
 	kernel.Layout `kernel:"struct signal_struct"`
 	ThreadHead    kernel.U64 `kernel:"thread_head.next,optional"`
+	Pending       kernel.U64 `kernel:"shared_pending.signal.sig[0],optional"`
 }
 
 type proxyLayout struct {
@@ -63,8 +67,13 @@ func New(k *kernel.Kernel) (*Reader, error) {
 	if !r.byHead() && !r.task.ThreadGroup.Has() {
 		return nil, fmt.Errorf("struct task_struct has neither thread_node nor thread_group: %w", kernel.ErrNotFound)
 	}
+	r.bits = findStateBits(k)
+	r.pids = sync.OnceValues(func() (*pidReader, error) { return newPIDReader(r) })
 	return r, nil
 }
+
+// Kernel is the kernel that the tasks belong to.
+func (r *Reader) Kernel() *kernel.Kernel { return r.k }
 
 func (r *Reader) byHead() bool { return r.task.ThreadNode.Has() && r.signal.ThreadHead.Has() }
 
@@ -85,6 +94,7 @@ type Task struct {
 	CPU       int    // where it is or last was, -1 where that is not in the task_struct
 
 	signal uint64
+	bits   *stateBits
 }
 
 // maxTasks is PID_MAX_LIMIT of 64-bit kernels.
@@ -97,7 +107,7 @@ func (r *Reader) read(addr uint64, buf []byte) (*Task, error) {
 	}
 	l := &r.task
 	t := &Task{Addr: addr, PID: l.PID.Get(b), TGID: l.TGID.Get(b), Comm: cstr.ShowC(l.Comm.Get(b)),
-		Nsproxy: l.Nsproxy.Get(b), OnCPU: l.OnCPU.Has() && l.OnCPU.Get(b) != 0, CPU: -1, signal: l.Signal.Get(b)}
+		Nsproxy: l.Nsproxy.Get(b), OnCPU: l.OnCPU.Has() && l.OnCPU.Get(b) != 0, CPU: -1, signal: l.Signal.Get(b), bits: r.bits}
 	if l.State.Has() {
 		t.State = l.State.Get(b)
 	}

@@ -1,0 +1,83 @@
+package task
+
+import (
+	"fmt"
+
+	"github.com/kmortem/mortem/kernel"
+)
+
+// nsproxyLayout is struct nsproxy (include/linux/nsproxy.h). pid_ns is the task's
+// own until 3.10, and since 3.11 that of its children; cgroup_ns is there since 4.6,
+// time_ns since 5.6.
+type nsproxyLayout struct {
+	kernel.Layout `kernel:"struct nsproxy"`
+	UTS           kernel.U64 `kernel:"uts_ns,optional"`
+	IPC           kernel.U64 `kernel:"ipc_ns,optional"`
+	Mount         kernel.U64 `kernel:"mnt_ns,optional"`
+	Net           kernel.U64 `kernel:"net_ns,optional"`
+	Time          kernel.U64 `kernel:"time_ns,optional"`
+	Cgroup        kernel.U64 `kernel:"cgroup_ns,optional"`
+}
+
+// Namespace is one that a task is in.
+type Namespace struct {
+	Kind string // as in /proc/PID/ns: "net", "pid", …
+	Addr uint64 // virtual address of the structure
+	Inum uint32 // inode number; 0 before 3.8, which has none
+}
+
+// Namespaces are those that a task is in. A task that exited has its user and pid
+// namespaces only. What was read comes with the first error.
+func (d *Details) Namespaces(t *Task, c *Credentials) ([]Namespace, error) {
+	var list []Namespace
+	var first error
+	add := func(kind, typeName string, addr uint64) {
+		if addr == 0 {
+			return
+		}
+		inum, err := d.inum(typeName, addr)
+		if err != nil && first == nil {
+			first = fmt.Errorf("%s at %#x: %w", typeName, addr, err)
+		}
+		list = append(list, Namespace{Kind: kind, Addr: addr, Inum: inum})
+	}
+	if t.Nsproxy != 0 {
+		l := &d.proxy
+		b, err := d.k.Peek(t.Nsproxy, make([]byte, l.Span()))
+		if err != nil {
+			first = fmt.Errorf("struct nsproxy at %#x: %w", t.Nsproxy, err)
+		} else {
+			add("cgroup", "struct cgroup_namespace", u64(l.Cgroup, b))
+			add("ipc", "struct ipc_namespace", u64(l.IPC, b))
+			add("mnt", "struct mnt_namespace", u64(l.Mount, b))
+			add("net", "struct net", u64(l.Net, b))
+			add("time", "struct time_namespace", u64(l.Time, b))
+			add("uts", "struct uts_namespace", u64(l.UTS, b))
+		}
+	}
+	numbers, err := d.r.Numbers(t)
+	if err != nil && first == nil {
+		first = err
+	}
+	if n := len(numbers); n > 0 {
+		add("pid", "struct pid_namespace", numbers[n-1].Namespace)
+	}
+	if c != nil {
+		add("user", "struct user_namespace", c.UserNS)
+	}
+	return list, first
+}
+
+// inum is a namespace's inode number: ns.inum since 3.19, proc_inum from 3.8 on.
+func (d *Details) inum(typeName string, addr uint64) (uint32, error) {
+	t, err := d.k.Type(typeName)
+	if err != nil {
+		return 0, nil
+	}
+	for _, path := range []string{"ns.inum", "proc_inum"} {
+		if f, err := t.Field(path); err == nil {
+			return d.k.Uint32(addr + uint64(f.Offset))
+		}
+	}
+	return 0, nil
+}

@@ -1,0 +1,181 @@
+package task
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/kmortem/mortem/kernel"
+	"github.com/kmortem/mortem/kernel/cstr"
+	"github.com/kmortem/mortem/kernel/vfs"
+)
+
+// paths names what a struct path (include/linux/path.h: a mount and a dentry)
+// stands for, as /proc does for a reader at the machine's root.
+type paths struct {
+	k      *kernel.Kernel
+	fs     *vfs.FS
+	inner  uint64 // offset of the struct vfsmount in the struct mount
+	fsdata uint64 // offset of d_fsdata
+	dname  uint64 // offset of d_dname in struct dentry_operations; 0 for none
+
+	once   sync.Once
+	mounts map[uint64]*vfs.Mount
+}
+
+func newPaths(fs *vfs.FS) (*paths, error) {
+	k := fs.Kernel()
+	p := &paths{k: k, fs: fs}
+	offset := func(typeName, path string, to *uint64) {
+		if t, err := k.Type(typeName); err == nil {
+			if f, err := t.Field(path); err == nil {
+				*to = uint64(f.Offset)
+			}
+		}
+	}
+	offset("struct mount", "mnt", &p.inner) // one and the same before 3.3
+	offset("struct dentry", "d_fsdata", &p.fsdata)
+	offset("struct dentry_operations", "d_dname", &p.dname)
+	return p, nil
+}
+
+func (p *paths) mount(addr uint64) (*vfs.Mount, bool) {
+	p.once.Do(func() {
+		all := p.fs.Mounts().All()
+		p.mounts = make(map[uint64]*vfs.Mount, len(all))
+		for _, m := range all {
+			p.mounts[m.Addr] = m
+		}
+	})
+	m, ok := p.mounts[addr]
+	return m, ok
+}
+
+// of names a path. A name that was deleted is followed by " (deleted)". A part that
+// cannot be read becomes "…", and the error comes with the rest.
+func (p *paths) of(vfsmount, dentry uint64) (string, error) {
+	if dentry == 0 {
+		return "", nil
+	}
+	d, err := p.fs.Dentry(dentry)
+	if err != nil {
+		return "", err
+	}
+	if name, ok := p.special(d); ok {
+		return name, nil
+	}
+	deleted := ""
+	if !p.fs.Hashed(d) && !d.Root() {
+		deleted = " (deleted)"
+	}
+	path, err := p.climb(vfsmount-p.inner, d)
+	return path + deleted, err
+}
+
+// maxParts bounds how many names a path can have.
+const maxParts = 1 << 16
+
+// climb collects the names from a dentry up to the root of the topmost mount.
+func (p *paths) climb(mount uint64, d *vfs.Dentry) (string, error) {
+	var parts []string
+	finish := func(start string) string {
+		slices.Reverse(parts)
+		if len(parts) == 0 && start == "" {
+			return "/"
+		}
+		return start + strings.Join(parts, "")
+	}
+	m, known := p.mount(mount)
+	for range maxParts {
+		switch {
+		case known && d.Addr == m.Root && m.Parent == m.Addr:
+			return finish(""), nil
+		case known && d.Addr == m.Root:
+			up, err := p.fs.Dentry(m.Mountpoint)
+			if err != nil {
+				return finish("…"), err
+			}
+			d = up
+			m, known = p.mount(m.Parent)
+		case d.Root():
+			return finish(""), nil
+		default:
+			name, err := p.fs.NameOf(d)
+			if err != nil {
+				return finish("…"), err
+			}
+			parts = append(parts, "/"+name)
+			if d, err = p.fs.Dentry(d.Parent); err != nil {
+				return finish("…"), err
+			}
+		}
+	}
+	return finish("…"), fmt.Errorf("struct dentry at %#x has more than %d ancestors", d.Addr, maxParts)
+}
+
+// special names the objects that lie in no directory: pipes, sockets, namespaces
+// and the like, by the function that the kernel names them with
+// (dentry_operations.d_dname).
+func (p *paths) special(d *vfs.Dentry) (string, bool) {
+	if p.dname == 0 || d.Op == 0 {
+		return "", false
+	}
+	function, err := p.k.Uint64(d.Op + p.dname)
+	if err != nil || function == 0 {
+		return "", false
+	}
+	symbol, _, ok := p.k.SymbolAt(function)
+	if !ok {
+		return "", false
+	}
+	name, err := p.fs.NameOf(d)
+	if err != nil {
+		name = "…"
+	}
+	switch symbol.Name {
+	case "pipefs_dname":
+		return fmt.Sprintf("pipe:[%d]", p.number(d)), true
+	case "sockfs_dname":
+		return fmt.Sprintf("socket:[%d]", p.number(d)), true
+	case "anon_inodefs_dname":
+		return "anon_inode:" + name, true
+	case "ns_dname":
+		return fmt.Sprintf("%s:[%d]", p.namespaceKind(d), p.number(d)), true
+	case "simple_dname":
+		return "/" + name + " (deleted)", true
+	case "dmabuffs_dname":
+		return "/dmabuf:" + name, true
+	}
+	return "", false
+}
+
+func (p *paths) number(d *vfs.Dentry) uint64 {
+	i, err := p.fs.Inode(d.Inode)
+	if err != nil {
+		return 0
+	}
+	return i.Number
+}
+
+// namespaceKind is the name in the struct proc_ns_operations that d_fsdata points
+// to (fs/nsfs.c, until 6.8).
+func (p *paths) namespaceKind(d *vfs.Dentry) string {
+	const unknown, longest = "ns", 16
+	if p.fsdata == 0 {
+		return unknown
+	}
+	ops, err := p.k.Uint64(d.Addr + p.fsdata)
+	if err != nil {
+		return unknown
+	}
+	text, err := p.k.Uint64(ops) // name is the first member
+	if err != nil {
+		return unknown
+	}
+	b, err := p.k.CString(text, longest)
+	if err != nil || len(b) == 0 {
+		return unknown
+	}
+	return cstr.Show(b)
+}
