@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/kmortem/mortem/fixtures"
 	"github.com/kmortem/mortem/kernel/ctype"
 	"github.com/kmortem/mortem/kernel/debuginfo"
 )
@@ -200,6 +201,17 @@ func (l *layout) differs(want *layout) string {
 		}
 	}
 	return ""
+}
+
+// TestPaholeRecorded compares the fixture's kernel with what pahole printed
+// when it was captured.
+func TestPaholeRecorded(t *testing.T) {
+	text, err := os.ReadFile(fixtures.Unpacked(t, "vmlinux.pahole.xz"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	src := open(t, fixtures.Unpacked(t, "vmlinux.xz"))
+	comparePahole(t, src, bytes.NewReader(text))
 }
 
 // TestPaholeAgrees runs pahole, where it is installed, on the vmlinux that the
