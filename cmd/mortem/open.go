@@ -1,11 +1,13 @@
 package main
 
 import (
+	"encoding/hex"
 	"fmt"
 
 	"github.com/kmortem/mortem/dump"
 	"github.com/kmortem/mortem/kernel"
 	"github.com/kmortem/mortem/kernel/debuginfo"
+	"github.com/kmortem/mortem/kernel/debuginfo/find"
 	"github.com/kmortem/mortem/kernel/indump"
 	"github.com/kmortem/mortem/kernel/module"
 	"github.com/kmortem/mortem/kernel/vfs"
@@ -65,21 +67,84 @@ func (a *app) openInto(s *session, files []string) (err error) {
 	return nil
 }
 
-// debugInfo opens the debug information: the file given with --vmlinux, or
-// else what the dump itself holds.
+// debugInfo opens the debug information: the file given with --vmlinux; or else
+// what is found on this machine; or else what the dump itself holds; or else,
+// where that is not enough, what a debuginfod server has.
 func (a *app) debugInfo(image dump.Image) (debuginfo.Source, error) {
+	q := a.query(image)
 	if a.vmlinux != "" {
-		return debuginfo.Open(a.vmlinux)
+		found, err := find.Kernel(a.ctx, q)
+		return sourceOf(found), err
 	}
+	q.Offline = true
+	if found, err := find.Kernel(a.ctx, q); err == nil {
+		return found.Source, nil
+	}
+	inside, err := a.inside(image)
+	if err == nil {
+		return inside, nil
+	}
+	q.Offline = false
+	if found, serverErr := find.Kernel(a.ctx, q); serverErr == nil {
+		return found.Source, nil
+	}
+	return nil, fmt.Errorf("%w; give the vmlinux of the dumped kernel, release %s, with --vmlinux, or see 'mortem debuginfo'",
+		err, releaseOf(image))
+}
+
+// inside is the debug information that the dump itself holds.
+func (a *app) inside(image dump.Image) (debuginfo.Source, error) {
 	mem, err := kernel.OpenMemory(image)
 	if err != nil {
 		return nil, err
 	}
-	src, err := indump.Open(mem)
-	if err != nil {
-		return nil, fmt.Errorf("%w; give the vmlinux of the dumped kernel, release %s, with --vmlinux", err, releaseOf(image))
+	return indump.Open(mem)
+}
+
+func sourceOf(r *find.Result) debuginfo.Source {
+	if r == nil {
+		return nil
 	}
-	return src, nil
+	return r.Source
+}
+
+// query is what to look for, and where, by the dump and the flags.
+func (a *app) query(image dump.Image) find.Query {
+	q := find.Query{
+		Release:   image.Facts().Release(),
+		BuildID:   buildIDOf(image),
+		Vmlinux:   a.vmlinux,
+		DebugDirs: a.debugDirs,
+		Force:     a.force,
+		Options:   a.infoOptions(),
+	}
+	progress := a.progress("")
+	q.Progress = func(what string, done, total int64) {
+		progress.what = what
+		progress.update(int(done>>10), int(total>>10))
+		if done >= total {
+			progress.done()
+		}
+	}
+	return q
+}
+
+func (a *app) infoOptions() []debuginfo.Option {
+	if a.noCache {
+		return []debuginfo.Option{debuginfo.NoCache()}
+	}
+	return nil
+}
+
+// buildIDOf is the build id of the dumped kernel, nil where the dump does not
+// tell it.
+func buildIDOf(image dump.Image) []byte {
+	text, _ := image.Facts().VMCoreInfo.Get("BUILD-ID")
+	id, err := hex.DecodeString(text)
+	if err != nil || len(id) == 0 {
+		return nil
+	}
+	return id
 }
 
 func releaseOf(image dump.Image) string {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"io"
 
 	"github.com/spf13/cobra"
@@ -13,10 +14,14 @@ import (
 type app struct {
 	stdout, stderr io.Writer
 
-	vmlinux string
-	force   bool
-	json    bool
-	failOn  string
+	ctx context.Context // of the command that runs
+
+	vmlinux   string
+	debugDirs []string
+	force     bool
+	noCache   bool
+	json      bool
+	failOn    string
 }
 
 const statusHelp = `Exit status:
@@ -28,7 +33,7 @@ const statusHelp = `Exit status:
 `
 
 func newRoot(stdout, stderr io.Writer) *cobra.Command {
-	a := &app{stdout: stdout, stderr: stderr}
+	a := &app{stdout: stdout, stderr: stderr, ctx: context.Background()}
 	root := &cobra.Command{
 		Use:   "mortem",
 		Short: "Analyze crash dumps of Linux kernels offline",
@@ -42,7 +47,8 @@ func newRoot(stdout, stderr io.Writer) *cobra.Command {
 			}
 			return nil
 		},
-		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+		RunE:             func(c *cobra.Command, _ []string) error { return c.Help() },
+		PersistentPreRun: func(c *cobra.Command, _ []string) { a.ctx = c.Context() },
 	}
 	root.SetOut(stdout)
 	root.SetErr(stderr)
@@ -50,7 +56,7 @@ func newRoot(stdout, stderr io.Writer) *cobra.Command {
 		return usage("%w; see '%s --help'", err, c.CommandPath())
 	})
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "print the result as JSON")
-	for _, c := range []*cobra.Command{a.dcacheCommand(), a.supersCommand(), a.dentryCommand(), a.typeCommand(), a.evalCommand()} {
+	for _, c := range []*cobra.Command{a.dcacheCommand(), a.supersCommand(), a.dentryCommand(), a.typeCommand(), a.evalCommand(), a.debuginfoCommand(), a.packCommand()} {
 		root.AddCommand(c)
 	}
 	root.AddCommand(a.infoCommand())
@@ -62,8 +68,10 @@ func newRoot(stdout, stderr io.Writer) *cobra.Command {
 
 // kernelFlags adds the flags of commands that need debug information.
 func (a *app) kernelFlags(f *pflag.FlagSet) {
-	f.StringVar(&a.vmlinux, "vmlinux", "", "debug information of the dumped kernel: vmlinux or its separated debug file, also compressed (.xz, .gz, .zst)")
+	f.StringVar(&a.vmlinux, "vmlinux", "", "debug information of the dumped kernel: vmlinux, its separated debug file, a pack file, or an RPM or DEB debug package, also compressed; without it mortem looks for it, and takes what the dump itself holds otherwise")
+	f.StringArrayVar(&a.debugDirs, "debug-dir", nil, "look for debug information below this directory first (repeatable)")
 	f.BoolVar(&a.force, "force", false, "accept debug information of another build; every answer may be wrong then")
+	f.BoolVar(&a.noCache, "no-cache", false, "keep no index of the debug information in the cache directory, and use none")
 }
 
 // findingFlags adds the flags of commands that state findings.

@@ -80,7 +80,7 @@ func (a *app) openTypes(files []string) (debuginfo.Source, func(), error) {
 		if a.vmlinux == "" {
 			return nil, nil, usage("either a dump or --vmlinux is needed; see 'mortem type --help'")
 		}
-		info, err := debuginfo.Open(a.vmlinux)
+		info, err := debuginfo.Open(a.vmlinux, a.infoOptions()...)
 		if err != nil {
 			return nil, nil, &exitError{exitUnusable, err}
 		}

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/kmortem/mortem/fixtures"
+	"github.com/kmortem/mortem/kernel/kerneltest"
+)
+
+// TestSameAnswerFromEverySource: vmlinux, a pack of it, and the dump's own
+// tables lead to the same answers, byte for byte.
+func TestSameAnswerFromEverySource(t *testing.T) {
+	vmcore := fixtures.Path(t, kerneltest.Main)
+	vmlinux := fixtures.Path(t, kerneltest.Vmlinux)
+	pack := filepath.Join(t.TempDir(), "kernel.mpack")
+	if status, _, stderr := mortem(t, "pack", vmlinux, fixtures.Unpacked(t, "mortem_plant.ko"), "-o", pack); status != exitAnswered {
+		t.Fatalf("pack: status %d, %s", status, stderr)
+	}
+	if st, err := os.Stat(pack); err != nil || st.Size() > 8<<20 {
+		t.Errorf("the pack: %v, %v", st, err)
+	}
+	for _, args := range [][]string{
+		{"dcache", "--json", "--entries", "-1", vmcore},
+		{"supers", "--json", vmcore},
+		{"dentry", "--json", "--children", vmcore, "/mnt/etc/pki/nssdb"},
+	} {
+		_, want, _ := mortem(t, append(args, "--vmlinux", vmlinux)...)
+		for name, source := range map[string][]string{"the pack": {"--vmlinux", pack}, "nothing": nil} {
+			status, got, stderr := mortem(t, append(args, source...)...)
+			if status != exitAnswered || got != want || len(got) < 1000 {
+				t.Errorf("%v from %s: status %d, %d bytes instead of %d, %s", args, name, status, len(got), len(want), stderr)
+			}
+		}
+	}
+}
+
+func TestDebuginfo(t *testing.T) {
+	t.Setenv("DEBUGINFOD_URLS", "")
+	vmcore := fixtures.Path(t, kerneltest.Main)
+	ask := func(args ...string) debuginfoResult {
+		status, stdout, stderr := mortem(t, append([]string{"debuginfo", "--json", vmcore}, args...)...)
+		var r debuginfoResult
+		if err := json.Unmarshal([]byte(stdout), &r); err != nil || status != exitAnswered {
+			t.Fatalf("status %d, %v, %s", status, err, stderr)
+		}
+		return r
+	}
+	vmlinux := fixtures.Path(t, kerneltest.Vmlinux)
+	if r := ask("--vmlinux", vmlinux); r.Path != vmlinux || r.Matched != "build id" || r.InDump != inDumpServes {
+		t.Errorf("with the right vmlinux: %+v", r)
+	}
+	if r := ask(); r.Path != "" || len(r.Tried) < 5 || r.Release != fixtures.Truth(t, "main").Uname["release"] {
+		t.Errorf("where there is none: %+v", r)
+	}
+	// A build-id tree, as distributions lay them out.
+	id := ask().BuildID
+	dir := t.TempDir()
+	tree := filepath.Join(dir, ".build-id", id[:2])
+	if err := os.MkdirAll(tree, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(tree, id[2:]+".debug")
+	if err := os.Symlink(fixtures.Unpacked(t, kerneltest.Vmlinux), file); err != nil {
+		t.Fatal(err)
+	}
+	if r := ask("--debug-dir", dir); !strings.HasPrefix(r.Path, dir) || r.Matched != "build id" {
+		t.Errorf("with a build-id tree: %+v", r)
+	}
+}
+
+func TestPackErrors(t *testing.T) {
+	vmlinux := fixtures.Path(t, kerneltest.Vmlinux)
+	for want, args := range map[int][]string{
+		exitUsage:    {"pack", vmlinux},
+		exitUnusable: {"pack", vmlinux, "-o", filepath.Join(t.TempDir(), "no", "such", "folder", "x.mpack")},
+	} {
+		if status, _, stderr := mortem(t, args...); status != want || strings.Count(stderr, "\n") != 1 {
+			t.Errorf("%v: status %d, %q; want %d", args, status, stderr, want)
+		}
+	}
+}
