@@ -45,6 +45,7 @@ type Facts struct {
 	Uts       Utsname          // as the header has it; QEMU fills in the machine only
 	Time      time.Time        // when the dump was taken (VMCOREINFO CRASHTIME or the header), zero if unknown
 	DumpLevel int              // makedumpfile's -d, -1 where the format does not tell
+	Version   int              // of the kdump-compressed header, 0 for other formats
 
 	// VMCOREINFO as found in the dump, nil where there is none.
 	VMCoreInfo *VMCoreInfo
@@ -141,4 +142,20 @@ func (f *Facts) Release() string {
 		return s
 	}
 	return f.Uts.Release
+}
+
+// levelKinds are the kinds of pages that the bits of a dump level leave out
+// (makedumpfile(8), -d).
+var levelKinds = []string{"pages of zeros", "page cache", "page cache with private data", "user pages", "free pages"}
+
+// ExcludedKinds names the kinds of pages that were left out of the dump, as its
+// dump level says; nil where the format does not tell or nothing was left out.
+func (f *Facts) ExcludedKinds() []string {
+	var kinds []string
+	for bit, kind := range levelKinds {
+		if f.DumpLevel > 0 && f.DumpLevel>>bit&1 != 0 {
+			kinds = append(kinds, kind)
+		}
+	}
+	return kinds
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"slices"
 	"testing"
 
 	"github.com/kmortem/mortem/dump"
@@ -117,6 +118,33 @@ func TestKdumpCodecs(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestHeaderFacts: what only the kdump header says.
+func TestHeaderFacts(t *testing.T) {
+	cfg := testConfig(4096)
+	cfg.DumpLevel = 1 | 16
+	cfg.VMCoreInfo = "OSRELEASE=6.1.0-test\n"
+	f := mustOpen(t, []string{file(t, build(t, dumpwriter.Kdump, testMachine(4096), cfg))}, dump.WithoutScan()).Facts()
+	want := dump.Utsname{Sysname: "Linux", Nodename: "crashed", Release: "6.1.0-test", Version: "#1 SMP", Machine: "x86_64"}
+	if f.Uts != want || !f.Time.Equal(cfg.Time) || f.DumpLevel != 17 || f.Version != 6 ||
+		!f.PhysBaseValid || f.PhysBase != cfg.PhysBase || f.MaxPhys != 700*4096 {
+		t.Errorf("%+v", f)
+	}
+	if kinds := f.ExcludedKinds(); !slices.Equal(kinds, []string{"pages of zeros", "free pages"}) {
+		t.Errorf("%q", kinds)
+	}
+	cfg.Uts, cfg.VMCoreInfo = dumpwriter.Utsname{Machine: "x86_64"}, "OSRELEASE=6.1.0-test\nNUMBER(phys_base)=4096\n"
+	f = mustOpen(t, []string{file(t, build(t, dumpwriter.Kdump, testMachine(4096), cfg))}).Facts()
+	if f.PhysBaseValid || len(f.Warnings) > 0 || f.Uts.Release != "6.1.0-test" || !slices.Contains(f.Variant, "captured by QEMU") {
+		t.Errorf("a header like QEMU's: %+v", f)
+	}
+	cfg = testConfig(4096)
+	cfg.VMCoreInfo = "OSRELEASE=5.0\nPAGESIZE=65536\nNUMBER(phys_base)=4096\n"
+	f = mustOpen(t, []string{file(t, build(t, dumpwriter.Kdump, testMachine(4096), cfg))}).Facts()
+	if len(f.Warnings) != 3 {
+		t.Errorf("sources that disagree: %q", f.Warnings)
 	}
 }
 
