@@ -209,10 +209,29 @@ func BenchmarkReadSequential(b *testing.B) {
 	}
 }
 
-// BenchmarkReadHit reads eight bytes of random pages that are in the cache.
+// BenchmarkReadHit reads eight bytes of random pages that are in the cache: of
+// 1,000 pages, and of so many that each read also waits for memory.
 func BenchmarkReadHit(b *testing.B) {
 	img := benchKdump(b, dumpwriter.LZO)
-	pfns := packedPages(b, img)
+	all := packedPages(b, img)
+	for _, pfns := range [][]uint64{all[:1000], all} {
+		b.Run(fmt.Sprintf("%dpages", len(pfns)), func(b *testing.B) { benchHits(b, img, pfns) })
+	}
+}
+
+// BenchmarkReadELF does the same with a mapped ELF dump.
+func BenchmarkReadELF(b *testing.B) {
+	img := benchOpen(b, dumpwriter.Config{}, func(f *os.File, cfg dumpwriter.Config) error {
+		return dumpwriter.ELF(f, benchMemory{}, cfg)
+	})
+	pfns := make([]uint64, 1000)
+	for i := range pfns {
+		pfns[i] = uint64(rand.Intn(benchPages))
+	}
+	benchHits(b, img, pfns)
+}
+
+func benchHits(b *testing.B, img Image, pfns []uint64) {
 	var buf [8]byte
 	for _, pfn := range pfns {
 		if _, err := img.ReadPhys(buf[:], pfn<<12); err != nil {
@@ -242,7 +261,8 @@ func BenchmarkReadHit(b *testing.B) {
 			i := rand.Int()
 			for pb.Next() {
 				if _, err := img.ViewPhys(pfns[i%len(pfns)]<<12+256, 192); err != nil {
-					b.Fatal(err)
+					b.Error(err)
+					return
 				}
 				i++
 			}
