@@ -3,10 +3,7 @@ package dump_test
 import (
 	"bytes"
 	"errors"
-	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 	"testing"
 
 	"github.com/kmortem/mortem/dump"
@@ -16,12 +13,12 @@ import (
 // sameBoot compares dumps of one memory, written by QEMU and makedumpfile in
 // different formats: every page that a dump has is equal to that of the first,
 // and dumps at the same dump level have the same pages.
-func sameBoot(t *testing.T, first string, others []string) {
-	base := mustOpen(t, []string{first})
+func sameBoot(t *testing.T, first []string, others [][]string) {
+	base := mustOpen(t, first)
 	pagesOf := map[int]map[uint64]bool{} // by dump level
-	for _, path := range append([]string{first}, others...) {
-		t.Run(filepath.Base(path), func(t *testing.T) {
-			img := mustOpen(t, []string{path})
+	for _, files := range append([][]string{first}, others...) {
+		t.Run(filepath.Base(files[0]), func(t *testing.T) {
+			img := mustOpen(t, files)
 			f := img.Facts()
 			if f.Arch == dump.ArchX86_64 && f.Incomplete || len(f.Warnings) > 0 {
 				t.Errorf("incomplete %v, warnings %q", f.Incomplete, f.Warnings)
@@ -73,35 +70,23 @@ func comparePages(t *testing.T, img, base dump.Image) map[uint64]bool {
 }
 
 // TestGenuineFormats goes through the committed dumps of one memory in every
-// format.
+// format, the one with the most pages first.
 func TestGenuineFormats(t *testing.T) {
-	for _, boot := range []string{"cut", "firmware"} {
+	for boot, dumps := range map[string][][]string{
+		"cut": {{"qemu.elf"}, {"elf"}, {"flat"}, {"lzo"}, {"raw"}, {"snappy"},
+			{"split1", "split2", "split3"}, {"split3", "split1", "split2"}},
+		"firmware": {{"elf"}, {"kdump"}},
+	} {
 		t.Run(boot, func(t *testing.T) {
-			entries, err := os.ReadDir(filepath.Join(fixtures.Dir(t), boot))
-			if err != nil {
-				t.Skip("not in this checkout: ", err)
-			}
-			var first string
-			var others []string
-			for _, e := range entries {
-				name, packed := strings.CutSuffix(e.Name(), ".xz")
-				if !slices.ContainsFunc([]string{"elf", "kdump", "makedumpfile", "vmcore"}, func(s string) bool { return strings.Contains(name, s) }) {
-					continue
+			var files [][]string
+			for _, names := range dumps {
+				var paths []string
+				for _, name := range names {
+					paths = append(paths, fixtures.Unpacked(t, boot+"/"+name))
 				}
-				path := fixtures.Path(t, boot+"/"+e.Name())
-				if packed {
-					path = fixtures.Unpacked(t, boot+"/"+name)
-				}
-				if name == "vmcore.elf" || name == "elf" {
-					first = path
-				} else {
-					others = append(others, path)
-				}
+				files = append(files, paths)
 			}
-			if first == "" || len(others) == 0 {
-				t.Skip("no dumps to compare in this checkout")
-			}
-			sameBoot(t, first, others)
+			sameBoot(t, files[0], files[1:])
 		})
 	}
 }
@@ -118,10 +103,10 @@ func TestGenuineFormatsOnDemand(t *testing.T) {
 			"makedumpfile.zstd", "makedumpfile.raw", "makedumpfile.flat", "makedumpfile.split3", "makedumpfile.elf"},
 	} {
 		t.Run(boot, func(t *testing.T) {
-			first := fixtures.OnDemand(t, boot+"/vmcore.elf")
-			var others []string
+			first := []string{fixtures.OnDemand(t, boot+"/vmcore.elf")}
+			var others [][]string
 			for _, name := range names {
-				others = append(others, fixtures.OnDemand(t, boot+"/"+name))
+				others = append(others, []string{fixtures.OnDemand(t, boot+"/"+name)})
 			}
 			sameBoot(t, first, others)
 		})
