@@ -25,7 +25,7 @@ func (byCode) layout(w *walk, s *state) (amd64.Frame, bool) {
 		return amd64.Frame{}, false // the cold part of a function is jumped into
 	}
 	code := make([]byte, min(max(fn.Size, s.pc-fn.Start), maxCode))
-	n, _ := w.t.k.Read(code, fn.Start)
+	n, _ := w.t.mem.Read(code, fn.Start)
 	if uint64(n) < s.pc-fn.Start {
 		return amd64.Frame{}, false
 	}

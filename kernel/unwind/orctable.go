@@ -139,14 +139,12 @@ type orcTable struct {
 	base    uint64   // virtual address that offsets count from
 	offsets []uint32 // of the first instruction of each entry, ascending
 	entries []orcEntry
-	blocks  []uint32 // for each 256 bytes of code the first entry that can matter
+	blocks  []uint32 // for each block of code the first entry that can matter
+	shift   uint     // a block has 1<<shift bytes: 256, as the kernel's own index
 }
 
-const (
-	orcBlock = 256
-	// maxORC bounds a table; the largest kernels have 1.5 million entries.
-	maxORC = 16 << 20
-)
+// maxORC bounds a table; the largest kernels have 1.5 million entries.
+const maxORC = 16 << 20
 
 // errNoData: a method has nothing to say about an address.
 var errNoData = errors.New("no unwind data")
@@ -211,15 +209,17 @@ func readORC(k memory, ips, entries uint64, n int) (*orcTable, error) {
 	return t, nil
 }
 
-// maxBlocks bounds the index; an image has at most 1 GiB.
-const maxBlocks = 1 << 30 / orcBlock
-
+// index makes the blocks: no more than a few for each entry, however far damage
+// throws addresses apart.
 func (t *orcTable) index() {
-	blocks := min(int(t.offsets[len(t.offsets)-1]/orcBlock)+2, maxBlocks)
-	t.blocks = make([]uint32, blocks)
+	last := t.offsets[len(t.offsets)-1]
+	for t.shift = 8; int(last>>t.shift) > 4*len(t.offsets)+16; {
+		t.shift++
+	}
+	t.blocks = make([]uint32, last>>t.shift+2)
 	at := 0
 	for b := range t.blocks {
-		for at+1 < len(t.offsets) && t.offsets[at+1] <= uint32(b*orcBlock) {
+		for at+1 < len(t.offsets) && uint64(t.offsets[at+1]) <= uint64(b)<<t.shift {
 			at++
 		}
 		t.blocks[b] = uint32(at)
@@ -234,7 +234,7 @@ func (t *orcTable) find(addr uint64) (orcEntry, bool) {
 		return orcEntry{}, false
 	}
 	low, high := 0, len(t.offsets)
-	if b := off / orcBlock; b+1 < uint64(len(t.blocks)) {
+	if b := off >> t.shift; b+1 < uint64(len(t.blocks)) {
 		low, high = int(t.blocks[b]), int(t.blocks[b+1])+1
 	}
 	for low < high {

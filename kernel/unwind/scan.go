@@ -59,7 +59,8 @@ func (w *walk) returnAddress(pc uint64) bool {
 		return false
 	}
 	code := w.code[:8]
-	return w.words.read(code, pc-8) == nil && amd64.CallBefore(code)
+	_, err := w.t.mem.Read(code, pc-8)
+	return err == nil && amd64.CallBefore(code)
 }
 
 // endsWell walks on from a candidate by unwind data alone.

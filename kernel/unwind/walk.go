@@ -76,7 +76,7 @@ func (w *walk) begin(t *Tracer, tk *task.Task, cpu int, opt Options) {
 		opt.Limit = defaultLimit
 	}
 	*w = walk{t: t, opt: opt, task: tk, own: new(Stack)}
-	w.words.reset(t.k)
+	w.words.reset(t.mem)
 	if tk != nil && tk.Stack != 0 {
 		*w.own = Stack{Name: "task", CPU: -1, Start: tk.Stack, End: tk.Stack + t.size}
 	}
@@ -270,7 +270,7 @@ func (w *walk) methods(s *state) []unwinder {
 			all = append(all, c)
 		}
 	}
-	if image || w.t.text.inModule(s.lookup()) {
+	if !w.trial && (image || w.t.text.inModule(s.lookup())) {
 		all = append(all, byCode{})
 	}
 	if w.t.frames || !image && !w.t.text.inModule(s.lookup()) {
