@@ -62,6 +62,7 @@ func newRoot(stdout, stderr io.Writer) *cobra.Command {
 	root.AddCommand(a.infoCommand())
 	root.AddCommand(a.logCommand())
 	root.AddCommand(a.btCommand())
+	root.AddCommand(a.psCommand())
 	root.AddCommand(a.disCommand())
 	return root
 }

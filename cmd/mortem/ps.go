@@ -1,0 +1,350 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kmortem/mortem/analysis/tasks"
+	"github.com/kmortem/mortem/kernel/task"
+)
+
+// psFlags are the flags that need more than Options.
+type psFlags struct {
+	pids   []int32
+	states []string
+}
+
+func (a *app) psCommand() *cobra.Command {
+	var opt tasks.Options
+	var f psFlags
+	c := &cobra.Command{
+		Use:   "ps [flags] DUMP... [PID|ADDRESS|COMM]...",
+		Short: "List the tasks, the run queues and the throttled groups",
+		Long: "ps lists the tasks: all threads, and the idle tasks of the processors. What follows the first\n" +
+			"dump and is no file is taken for a task, by number, name or the address of its task_struct.\n\n" +
+			"The columns are those of crash: > marks what a processor was running, ST is the state, VSZ\n" +
+			"and RSS are in KiB, names of kernel threads stand in brackets. The states are RU running or\n" +
+			"runnable, IN sleeping, UN not to be woken by signals, ID an idle kernel thread, ST stopped, TR\n" +
+			"traced, PA parked, NE new, ZO exited and not waited for, DE exited. With --json everything\n" +
+			"that is known of the chosen tasks is printed.\n\n" +
+			"The list of tasks and the pid structures are compared; a task that only one of them leads\n" +
+			"to is named on its own.",
+		Example: "  mortem ps --vmlinux vmlinux vmcore\n" +
+			"  mortem ps --vmlinux vmlinux --state D --long vmcore\n" +
+			"  mortem ps --vmlinux vmlinux --user --sort rss vmcore\n" +
+			"  mortem ps --vmlinux vmlinux --files vmcore 289\n" +
+			"  mortem ps --vmlinux vmlinux --runq vmcore",
+		Args: atLeast(1, "the dump"),
+		RunE: func(c *cobra.Command, args []string) error {
+			files, names := splitDumps(args)
+			opt.PIDs = f.pids
+			if err := f.check(&opt); err != nil {
+				return err
+			}
+			namePS(&opt, names)
+			if a.json {
+				opt.Long, opt.Files, opt.Env, opt.Queues = true, true, true, true
+			}
+			return a.ps(c, files, names, opt)
+		},
+	}
+	fl := c.Flags()
+	fl.Int32SliceVar(&f.pids, "pid", nil, "only the threads with these numbers")
+	fl.StringSliceVar(&opt.Comms, "comm", nil, "only the tasks with these names")
+	fl.StringSliceVar(&f.states, "state", nil, "only tasks in these states: letters (D), crash's (UN) or words (zombie)")
+	fl.IntSliceVar(&opt.CPUs, "cpu", nil, "only tasks that are or last were on these processors")
+	fl.BoolVar(&opt.Running, "running", false, "only what the processors were running")
+	fl.BoolVar(&opt.Kernel, "kernel", false, "only kernel threads")
+	fl.BoolVar(&opt.User, "user", false, "only processes, no kernel threads")
+	fl.BoolVar(&opt.Leaders, "processes", false, "only the first thread of each process")
+	fl.BoolVar(&opt.Threads, "threads", false, "and all threads of the processes that the chosen tasks are of")
+	fl.StringVar(&opt.Sort, "sort", "pid", "sort by "+strings.Join(tasks.Sorts(), ", ")+" (ran: who ran last)")
+	fl.BoolVarP(&opt.Long, "long", "l", false, "print times, priority, ids, namespaces, groups, directories and command line")
+	fl.BoolVar(&opt.Files, "files", false, "print the open files")
+	fl.BoolVar(&opt.Env, "env", false, "print the environment")
+	fl.BoolVar(&opt.Queues, "runq", false, "print the run queues and the groups with a quota instead")
+	a.kernelFlags(fl)
+	return c
+}
+
+// check checks what the flags' own types do not.
+func (f *psFlags) check(opt *tasks.Options) error {
+	for _, name := range f.states {
+		if letter, ok := task.StateLetter(name); ok {
+			opt.States = append(opt.States, letter)
+			continue
+		}
+		for _, letter := range name {
+			known, ok := task.StateLetter(string(letter))
+			if !ok {
+				return usage("--state: there is no state %q", name)
+			}
+			opt.States = append(opt.States, known)
+		}
+	}
+	if opt.Kernel && opt.User {
+		return usage("--kernel and --user exclude each other")
+	}
+	if !slices.Contains(tasks.Sorts(), opt.Sort) {
+		return usage("--sort: there is no order %q; there are %s", opt.Sort, strings.Join(tasks.Sorts(), ", "))
+	}
+	return nil
+}
+
+// namePS adds tasks by number, address or name.
+func namePS(opt *tasks.Options, names []string) {
+	for _, name := range names {
+		if n, err := strconv.ParseInt(name, 10, 32); err == nil {
+			opt.PIDs = append(opt.PIDs, int32(n))
+			continue
+		}
+		if n, err := strconv.ParseUint(strings.TrimPrefix(name, "0x"), 16, 64); err == nil && n>>63 != 0 {
+			opt.Addrs = append(opt.Addrs, n)
+			continue
+		}
+		opt.Comms = append(opt.Comms, name)
+	}
+}
+
+func (a *app) ps(c *cobra.Command, files, names []string, opt tasks.Options) error {
+	s, err := a.open(files)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	r, err := tasks.Analyze(c.Context(), s.fs, opt)
+	if err != nil {
+		return &exitError{exitUnusable, err}
+	}
+	if r.Selected == 0 && len(names) > 0 {
+		return usage("neither a file nor a task: %s", strings.Join(names, " "))
+	}
+	return a.answer(r, &r.Coverage, func(w *printer) {
+		if opt.Queues {
+			printQueues(w, r)
+			printGroups(w, r)
+			return
+		}
+		printTasks(w, r, &opt)
+	})
+}
+
+func printTasks(w *printer, r *tasks.Report, opt *tasks.Options) {
+	if r.Selected == 0 {
+		w.line("none of %d tasks fits", r.Searched)
+	} else {
+		w.line("      PID    PPID  CPU       TASK        ST  %%MEM      VSZ      RSS  COMM")
+	}
+	for i := range r.Tasks {
+		t := &r.Tasks[i]
+		printTask(w, t)
+		if opt.Long {
+			printLong(w, t)
+		}
+		if opt.Files {
+			printFiles(w, t)
+		}
+		if opt.Env && t.Program != nil {
+			printStrings(w, "environment", t.Program.Env, t.Program.EnvWhy)
+		}
+	}
+	for _, d := range r.Differences {
+		w.line("only in the %s: %d %s at %s", d.Only, d.PID, d.Comm, d.Addr)
+	}
+}
+
+func printTask(w *printer, t *tasks.Task) {
+	mark, comm, cpu := " ", t.Comm, "-"
+	if t.Running {
+		mark = ">"
+	}
+	if t.Kernel {
+		comm = "[" + comm + "]"
+	}
+	if t.CPU >= 0 {
+		cpu = strconv.Itoa(t.CPU)
+	}
+	w.line("%s %7d %7d  %3s  %016x  %-2s %5.1f %8d %8d  %s", mark, t.PID, t.PPID, cpu, uint64(t.Addr), t.Crash, t.Percent, t.VSZ>>10, t.RSS>>10, comm)
+}
+
+// field prints one fact of a task below its line.
+func field(w *printer, name, format string, args ...any) {
+	w.line("            %-12s "+format, append([]any{name}, args...)...)
+}
+
+func printLong(w *printer, t *tasks.Task) {
+	state := t.StateName
+	if t.Frozen {
+		state += ", frozen"
+	}
+	if e := t.ExitCode; e != nil {
+		state += fmt.Sprintf(", exit status %d", e.Status)
+		if e.Signal != 0 {
+			state += fmt.Sprintf(", killed by signal %d", e.Signal)
+		}
+	}
+	field(w, "state", "%s; flags %08x %s", state, uint64(t.Flags), strings.Join(t.FlagNames, " "))
+	if t.Sched != nil {
+		printSched(w, t.Sched)
+	}
+	if m := t.Memory; m != nil {
+		field(w, "memory", "anonymous %s, of files %s, shared %s, swapped out %s", byteSize(m.Anon), byteSize(m.File), byteSize(m.Shmem), byteSize(m.Swap))
+	}
+	if t.Identity != nil {
+		printIdentity(w, t)
+	}
+	if s := t.Signals; s != nil && len(s.Pending)+len(s.Shared) > 0 {
+		field(w, "pending", "%s; for the process: %s; blocked %s", none(s.Pending), none(s.Shared), s.Blocked)
+	}
+	if p := t.Place; p != nil && p.Cwd != "" {
+		field(w, "directory", "%s (root %s)", p.Cwd, p.Root)
+		if p.Exe != "" {
+			field(w, "program", "%s", p.Exe)
+		}
+	}
+	if t.Program != nil {
+		printStrings(w, "arguments", t.Program.Args, t.Program.ArgsWhy)
+	}
+}
+
+func none(list []string) string {
+	if len(list) == 0 {
+		return "none"
+	}
+	return strings.Join(list, " ")
+}
+
+func printSched(w *printer, s *tasks.Sched) {
+	more := ""
+	if s.RTPrio != 0 {
+		more = fmt.Sprintf(", real-time priority %d", s.RTPrio)
+	}
+	if d := s.Deadline; d != nil {
+		more = fmt.Sprintf(", %v in %v of each %v", time.Duration(d.Runtime), time.Duration(d.Deadline), time.Duration(d.Period))
+		if d.Throttled {
+			more += ", used up"
+		}
+	}
+	field(w, "policy", "%s, nice %d%s", s.Policy, s.Nice, more)
+	line := fmt.Sprintf("ran %v (user %v, system %v), started at %v", time.Duration(s.Runtime), time.Duration(s.User), time.Duration(s.System), time.Duration(s.Start))
+	for _, ago := range []struct {
+		ns   *uint64
+		text string
+	}{{s.RanAgo, "last ran %v before the dump"}, {s.SwitchedAgo, "put on its processor %v before"}, {s.WaitsFor, "waits for a processor for %v"}} {
+		if ago.ns != nil {
+			line += ", " + fmt.Sprintf(ago.text, time.Duration(*ago.ns))
+		}
+	}
+	field(w, "times", "%s", line)
+}
+
+func printIdentity(w *printer, t *tasks.Task) {
+	id := t.Identity
+	field(w, "ids", "user %d/%d/%d/%d, group %d/%d/%d/%d (real/effective/saved/file system)", id.UID, id.EUID, id.SUID, id.FSUID, id.GID, id.EGID, id.SGID, id.FSGID)
+	if len(id.Numbers) > 1 {
+		field(w, "pids", "%s, from the first pid namespace to its own", strings.Trim(fmt.Sprint(id.Numbers), "[]"))
+	}
+	var parts []string
+	for _, kind := range slices.Sorted(maps.Keys(id.Namespaces)) {
+		parts = append(parts, fmt.Sprintf("%s %d", kind, id.Namespaces[kind]))
+	}
+	field(w, "namespaces", "%s", strings.Join(parts, ", "))
+	for _, g := range id.Cgroups {
+		name := "cgroup"
+		if len(g.Controllers) > 0 {
+			name = strings.Join(g.Controllers, ",")
+		}
+		field(w, name, "%s", g.Path)
+	}
+}
+
+func printFiles(w *printer, t *tasks.Task) {
+	for i := range t.Files {
+		f := &t.Files[i]
+		field(w, "fd "+strconv.Itoa(f.FD), "%016x %s  (%s, at %d)", uint64(f.Addr), f.Path, strings.Join(f.Flags, " "), f.Pos)
+	}
+}
+
+func printStrings(w *printer, name string, list []string, why string) {
+	if len(list) > 0 {
+		field(w, name, "%s", strings.Join(list, " "))
+	}
+	if why != "" {
+		field(w, name, "<%s>", why)
+	}
+}
+
+func printQueues(w *printer, r *tasks.Report) {
+	for i := range r.Queues {
+		q := &r.Queues[i]
+		if i > 0 {
+			w.line("")
+		}
+		w.line("CPU %d  RUNQUEUE %016x  %d want to run, clock %v", q.CPU, uint64(q.Addr), q.Running, time.Duration(q.Clock))
+		printQueued(w, "current", []tasks.Queued{q.Current})
+		if q.Stopper != nil {
+			printQueued(w, "stopper", []tasks.Queued{*q.Stopper})
+		}
+		printQueued(w, "deadline", q.Deadline)
+		printQueued(w, "real-time", q.RealTime)
+		if q.RTThrottled {
+			w.line("    real-time tasks are throttled: %v of %v used", time.Duration(q.RTTime), time.Duration(q.RTRuntime))
+		}
+		printQueued(w, "fair", q.Fair)
+	}
+}
+
+func printQueued(w *printer, class string, list []tasks.Queued) {
+	for i := range list {
+		t := &list[i]
+		note := ""
+		switch {
+		case class == "deadline":
+			note = fmt.Sprintf("  deadline at %v", time.Duration(t.Deadline))
+		case class == "real-time":
+			note = fmt.Sprintf("  priority %d", t.Prio)
+		case t.Delayed:
+			note = "  sleeps, dequeued later"
+		case t.Current:
+			note = "  runs"
+		}
+		w.line("    %-10s %7d  %016x  %s  %s%s", class, t.PID, uint64(t.Addr), t.State, t.Comm, note)
+	}
+}
+
+func printGroups(w *printer, r *tasks.Report) {
+	for i := range r.Groups {
+		g := &r.Groups[i]
+		w.line("")
+		quota := "no quota of its own"
+		if g.Limited {
+			quota = fmt.Sprintf("%v in each %v", time.Duration(g.Quota), time.Duration(g.Period))
+		}
+		state := "not throttled"
+		if g.Throttled {
+			state = "THROTTLED"
+		}
+		w.line("GROUP %s  %016x  %s: %s", orUnknown(g.Path), uint64(g.Addr), quota, state)
+		w.line("    throttled in %d of %d periods, for %v in all; %v of the quota left", g.Throttles, g.Periods, time.Duration(g.Time), time.Duration(g.Left))
+		for k := range g.Queues {
+			q := &g.Queues[k]
+			state := "not throttled"
+			switch {
+			case q.Throttled && q.Ago != nil:
+				state = fmt.Sprintf("throttled for %v", time.Duration(*q.Ago))
+			case q.Throttled:
+				state = "throttled"
+			case q.Depth > 0:
+				state = "throttled by a group above"
+			}
+			w.line("  CPU %d  CFS_RQ %016x  %s, runtime_remaining %d ns", q.CPU, uint64(q.Addr), state, q.Remaining)
+			printQueued(w, "fair", q.Tasks)
+		}
+	}
+}
