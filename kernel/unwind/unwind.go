@@ -86,6 +86,7 @@ const (
 	EndUser   End = "user mode"       // at the entry from user mode
 	EndThread End = "start of thread" // at the function that the thread began in
 	EndGone   End = "freed"           // the task has exited, and its stack is freed; there are no frames
+	EndStack  End = "end of stack"    // no more return addresses lie on it, with Options.Scan
 	EndLimit  End = "limit"           // at the highest number of frames
 	EndBroken End = "broken"          // what follows cannot be had; Err says why
 )

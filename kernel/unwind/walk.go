@@ -201,6 +201,9 @@ func (w *walk) run(s state) Trace {
 		case err != nil:
 			tr.End, tr.Err = EndBroken, err
 			return tr
+		case n.end && w.opt.Scan:
+			tr.End = EndStack
+			return tr
 		case n.end:
 			tr.End = EndThread
 			return tr
@@ -241,6 +244,9 @@ func (w *walk) next(tr *Trace, s *state) (step, error) {
 		return step{}, why
 	}
 	n, ok := w.search(s)
+	if !ok && w.opt.Scan && w.stackOf(s.sp) != nil {
+		return step{end: true}, nil
+	}
 	if !ok {
 		return step{}, why
 	}
