@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/kmortem/mortem/kernel/ctype"
+	"github.com/kmortem/mortem/kernel/debuginfo/btf"
+	"github.com/kmortem/mortem/kernel/debuginfo/btfwrite"
 	"github.com/kmortem/mortem/kernel/debuginfo/elffile"
 )
 
@@ -35,6 +37,45 @@ func FuzzOpen(f *testing.F) {
 	})
 }
 
+// FuzzPack reads damaged pack files, with the right checksums where it can.
+func FuzzPack(f *testing.F) {
+	file, err := elffile.Open("testdata/built/gcc-dwarf5.elf")
+	if err != nil {
+		f.Fatal(err)
+	}
+	src, err := openDWARF("pack", file, &options{noCache: true})
+	if err != nil {
+		f.Fatal(err)
+	}
+	defer src.Close()
+	enc := btfwrite.New(nil)
+	types, err := encodeTypes(src, enc)
+	if err != nil {
+		f.Fatal(err)
+	}
+	lines, err := encodeLines(src.(lineTables).eachLineTable)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(types, encodeSymbols(src.Symbols()), lines)
+	f.Fuzz(func(t *testing.T, types, symbols, lines []byte) {
+		if list, err := decodeSymbols(symbols); err == nil {
+			list.Lookup("entry")
+			list.Containing(0x400130)
+		}
+		if table, err := decodeLines(lines); err == nil {
+			table.find(0x400130)
+		}
+		if list, err := btf.Parse(types); err == nil {
+			for kind, name := range list.Types() {
+				if typ := list.Type(kind, name); typ != nil {
+					_, _ = typ.Size(), typ.String()
+				}
+			}
+		}
+	})
+}
+
 func exercise(s *elfSource) {
 	budget := 2000
 	for kind, name := range s.dwarf.Types() {
@@ -57,6 +98,10 @@ func exercise(s *elfSource) {
 		}
 	}
 	_, _, _ = s.dwarf.Enumerator("GREEN")
+	for addr := uint64(0x400110); addr < 0x4001a0; addr += 16 {
+		_, _ = s.Line(addr)
+		_, _ = s.Frames(addr)
+	}
 	s.Symbols().Containing(0x400000)
 	_ = s.BuildID()
 }
