@@ -92,8 +92,8 @@ func (e elfReader) readNotes(p segment, before int64) int64 {
 			return 0
 		}
 	}
-	if n > e.file.heap()-before {
-		e.facts.warn("the note segments claim the same bytes many times; the ones after the first are ignored")
+	if n > min(e.file.heap(), maxNoteBytes)-before {
+		e.facts.warn("the note segments at offset %#x claim more bytes than notes can have; they are ignored", p.off)
 		return 0
 	}
 	data, err := e.file.view(off, int(n), nil)

@@ -12,6 +12,11 @@ import (
 // the first section header (elf(5), PN_XNUM).
 const pnXNum = 0xffff
 
+// maxSegments bounds the number of program headers that are believed, and with
+// it the memory that they take here. The largest numbers known are some tens of
+// thousands.
+const maxSegments = 1 << 22
+
 // elfHeader is what the reader needs of the file header.
 type elfHeader struct {
 	fields
@@ -81,6 +86,8 @@ func (h *elfHeader) readTablePlace(s store) error {
 	}
 	h.phoff = clampOff(phoff)
 	switch {
+	case h.phnum > maxSegments:
+		return damaged(s, int64(sizes+2), fmt.Sprintf("the ELF header announces %d segments; no machine has so many", h.phnum))
 	case h.phnum == 0:
 		return damaged(s, int64(sizes+2), "the ELF header announces no segments; a core written by a Xen tool, or not a memory dump")
 	case h.phsize < want:

@@ -41,6 +41,10 @@ type flatStore struct {
 	gapless int64 // from this offset on a gap is an error
 }
 
+// maxRuns bounds the memory of the index: writers make a run for each megabyte
+// or so.
+const maxRuns = 1 << 23
+
 var errGap = errors.New("no record of the flattened file has these bytes: it is damaged")
 
 // flatRun is a stretch of the dump that comes from records of equal size which
@@ -76,6 +80,9 @@ func openFlattened(under store) (*flatStore, error) {
 	var runs []flatRun
 	if err := s.scan(func(dest, size, phys int64) { runs = addRecord(runs, dest, size, phys) }); err != nil {
 		return nil, err
+	}
+	if len(runs) > maxRuns {
+		return nil, damaged(under, flatHeaderSize, "the flattened dump is cut into more pieces than any writer makes")
 	}
 	if len(runs) == 0 {
 		return nil, damaged(under, flatHeaderSize, "the flattened dump is empty: it is cut short")
@@ -118,6 +125,9 @@ func (s *flatStore) scan(record func(dest, size, phys int64)) error {
 
 // addRecord adds a record to the run that it continues, or begins a run.
 func addRecord(runs []flatRun, dest, size, phys int64) []flatRun {
+	if len(runs) > maxRuns {
+		return runs // it is refused at the end
+	}
 	if n := len(runs); n > 0 {
 		r := &runs[n-1]
 		count := (r.end - r.start) / r.size

@@ -48,8 +48,8 @@ func (p *kdumpPart) blob(r fileRange, f *Facts, what string) []byte {
 		return nil
 	}
 	off, size := clampOff(r.off), clampOff(r.size)
-	if !inStore(off, size, p.file.size()) || size > p.file.heap() {
-		f.warn("%s: the %s at offset %#x (%d bytes) reach past the end of the file", p.file.name(), what, r.off, r.size)
+	if !inStore(off, size, p.file.size()) || size > p.file.heap() || size > maxNoteBytes {
+		f.warn("%s: the %s at offset %#x (%d bytes) reach past the end of the file, or are longer than any", p.file.name(), what, r.off, r.size)
 		return nil
 	}
 	data, err := p.file.view(off, int(size), nil)

@@ -248,6 +248,8 @@ func (h *kdumpHeader) check(s store) error {
 	switch {
 	case h.maxMapNr == 0:
 		return damaged(s, int64(h.blockSize), "the header says that the machine has no memory (max_mapnr is 0)")
+	case h.maxMapNr > ^uint64(0)/h.blockSize:
+		return damaged(s, int64(h.blockSize), fmt.Sprintf("the header says that the machine has %#x pages of %d bytes, more than can be addressed", h.maxMapNr, h.blockSize))
 	case h.maxMapNr > mapBytes/2*8:
 		return damaged(s, int64(h.blockSize), fmt.Sprintf("the bitmaps have %d bits each, too few for %d pages", mapBytes/2*8, h.maxMapNr))
 	case !inStore(int64(maps), int64(mapBytes), s.size()):

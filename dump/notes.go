@@ -19,6 +19,17 @@ const (
 	ntQEMU     = 0 // name "QEMU"; QEMU target/i386/arch_dump.c
 )
 
+// Bounds on what notes may make us hold, far beyond what any machine has: its
+// notes take a kilobyte for each processor, of which Linux knows 8,192 at most,
+// and VMCOREINFO has a few pages.
+const (
+	maxNoteBytes  = 64 << 20
+	maxCPUs       = 1 << 16
+	maxInfoBytes  = 1 << 20
+	maxWarnings   = 100
+	warningsEnded = "there is more that is wrong with the files"
+)
+
 // parseNotes calls fn for each note in data. It stops at the first note that
 // reaches past the end and says so. Zeros between notes, with which old kernels
 // pad, are passed over; no note of a dump is without a name.
@@ -51,6 +62,7 @@ func (f *Facts) takeNotes(data []byte) {
 		switch {
 		case n.name == "VMCOREINFO":
 			f.takeVMCoreInfo(n.desc, "a note")
+		case len(f.CPUs) >= maxCPUs:
 		case n.name == "CORE" && n.kind == ntPRSTATUS:
 			cpu := parsePRStatus(n.desc, f.Arch, machine)
 			cpu.Index = len(f.CPUs)
@@ -74,6 +86,10 @@ func (f *Facts) takeNotes(data []byte) {
 // takeVMCoreInfo keeps the first VMCOREINFO that is found, and says so when
 // another one says something else.
 func (f *Facts) takeVMCoreInfo(text []byte, where string) {
+	if len(text) > maxInfoBytes {
+		f.warn("the VMCOREINFO in %s claims %d bytes; only its beginning is read", where, len(text))
+		text = text[:maxInfoBytes]
+	}
 	v := ParseVMCoreInfo(text)
 	switch {
 	case len(v.keys) == 0:
@@ -120,5 +136,10 @@ func (f *Facts) dropCPUNumbers() {
 }
 
 func (f *Facts) warn(format string, args ...any) {
-	f.Warnings = append(f.Warnings, fmt.Sprintf(format, args...))
+	switch n := len(f.Warnings); {
+	case n < maxWarnings:
+		f.Warnings = append(f.Warnings, fmt.Sprintf(format, args...))
+	case n == maxWarnings:
+		f.Warnings = append(f.Warnings, warningsEnded)
+	}
 }
