@@ -116,15 +116,15 @@ type packedLines struct {
 	files  []string
 	blocks []lineBlock
 
-	mu  sync.Mutex
-	dec *zstd.Decoder
+	mu   sync.Mutex
+	dec  *zstd.Decoder
+	rows [][]packedRow // of blocks that are unpacked, by number
 }
 
 type lineBlock struct {
 	first  uint64 // address
 	packed []byte
-	n      int
-	rows   []packedRow // unpacked, nil until asked for
+	n      int // rows
 }
 
 // decodeLines reads the tables of what encodeLines wrote.
@@ -196,14 +196,16 @@ func (t *packedLines) find(addr uint64) (Line, bool) {
 func (t *packedLines) rowsOf(i int) []packedRow {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	b := &t.blocks[i]
-	if b.rows == nil {
-		b.rows = []packedRow{}
+	if t.rows == nil {
+		t.rows = make([][]packedRow, len(t.blocks))
+	}
+	if b := &t.blocks[i]; t.rows[i] == nil {
+		t.rows[i] = []packedRow{}
 		if data, err := t.dec.DecodeAll(b.packed, nil); err == nil {
-			b.rows = decodeBlock(data, b.first, b.n)
+			t.rows[i] = decodeBlock(data, b.first, b.n)
 		}
 	}
-	return b.rows
+	return t.rows[i]
 }
 
 func decodeBlock(data []byte, first uint64, n int) []packedRow {
