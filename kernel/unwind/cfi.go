@@ -122,14 +122,13 @@ func (c *cfi) next(w *walk, s *state) (step, error) {
 	if err != nil {
 		return step{}, errNoData
 	}
-	if rules.CFA.Rule != frame.RuleCFA || rules.CFA.Reg >= arch.MaxRegs {
-		return step{}, errNoData
+	var n step
+	if n.cfa, err = c.cfa(w, s, rules); err != nil {
+		return step{}, err
 	}
-	base, ok := s.regs.Get(arch.Reg(rules.CFA.Reg))
-	if !ok {
-		return step{}, s.fail(0, "its frame is found by register "+amd64.Name(arch.Reg(rules.CFA.Reg))+", which is not known", nil)
+	if at, ok := rules.Regs[rules.RetAddrReg]; ok && at.Rule == frame.RuleOffset && at.Offset != -8 {
+		return n, c.interrupted(w, s, &n, rules, at.Offset)
 	}
-	n := step{cfa: base + uint64(rules.CFA.Offset)}
 	if err := n.called(w, s, n.cfa); err != nil {
 		return step{}, err
 	}
@@ -137,6 +136,36 @@ func (c *cfi) next(w *walk, s *state) (step, error) {
 		n.restore(w, s, r, rules)
 	}
 	return n, nil
+}
+
+// cfa finds the canonical frame address: by a register, or in functions that
+// align their stack and in old entry code by an expression.
+func (c *cfi) cfa(w *walk, s *state, rules *frame.FrameContext) (uint64, error) {
+	switch {
+	case rules.CFA.Rule == frame.RuleExpression:
+		e := evaluator{t: w.t, f: &Frame{Registers: s.regs}}
+		loc, err := e.location(rules.CFA.Expression)
+		if err != nil || !loc.Memory {
+			return 0, errNoData
+		}
+		return loc.Addr, nil
+	case rules.CFA.Rule != frame.RuleCFA || rules.CFA.Reg >= arch.MaxRegs:
+		return 0, errNoData
+	}
+	base, ok := s.regs.Get(arch.Reg(rules.CFA.Reg))
+	if !ok {
+		return 0, s.fail(0, "its frame is found by register "+amd64.Name(arch.Reg(rules.CFA.Reg))+", which is not known", nil)
+	}
+	return base + uint64(rules.CFA.Offset), nil
+}
+
+// interrupted is for the entry code that had call frame information, until 4.1:
+// where the return address would be lies the instruction pointer in the struct
+// pt_regs. The registers before it are there where the rules say so.
+func (c *cfi) interrupted(w *walk, s *state, n *step, rules *frame.FrameContext, offset int64) error {
+	saved, ok := rules.Regs[uint64(amd64.DI)]
+	partial := !ok || saved.Rule != frame.RuleOffset
+	return n.interrupted(w, s, n.cfa+uint64(offset)-amd64.IretOffset, partial)
 }
 
 // restore finds a register that functions keep for their callers.

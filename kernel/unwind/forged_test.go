@@ -390,3 +390,55 @@ func (m bytesAt) Read(b []byte, virt uint64) (int, error) {
 	}
 	return n, nil
 }
+
+// TestWithoutORC takes the kernel's own unwind data away, as in kernels before
+// 4.14: by CFI, or by the functions' instructions alone, each stack is the same.
+func TestWithoutORC(t *testing.T) {
+	k, tr := openTracer(t)
+	tasks, err := task.New(k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	orc := tr.orc
+	for _, how := range []string{"CFI", "code"} {
+		if how == "code" {
+			tr.cfiOnce.Do(func() {})
+			tr.cfiData, tr.cfiErr = nil, errNoData
+		}
+		same, total := 0, 0
+		for tk, err := range tasks.All() {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if tk.OnCPU || tk.Stack == 0 {
+				continue
+			}
+			tr.orc, tr.frames = orc, false
+			want := tr.Sleeping(tk, Options{})
+			tr.orc, tr.frames = nil, true
+			got := tr.Sleeping(tk, Options{})
+			total++
+			if sameTrace(&got, &want) {
+				same++
+			} else {
+				t.Logf("%d %s: %d frames, %s, %v, %v; with ORC %d, %s", tk.PID, tk.Comm, len(got.Frames), got.End, got.Err, got.Faults, len(want.Frames), want.End)
+			}
+		}
+		t.Logf("by %s %d of %d stacks are the same", how, same, total)
+		if total < 100 || same != total {
+			t.Errorf("by %s %d of %d stacks are the same", how, same, total)
+		}
+	}
+}
+
+func sameTrace(a, b *Trace) bool {
+	if len(a.Frames) != len(b.Frames) || a.End != b.End {
+		return false
+	}
+	for i := range a.Frames {
+		if a.Frames[i].PC != b.Frames[i].PC || a.Frames[i].SP != b.Frames[i].SP {
+			return false
+		}
+	}
+	return true
+}

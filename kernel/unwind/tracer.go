@@ -23,6 +23,7 @@ type Tracer struct {
 	orc     *orc   // nil where the kernel has none
 	frames  bool   // the kernel was built with frame pointers
 	start   switchFrame
+	entry   *entryCode
 	hooks   hooks
 
 	cfiOnce sync.Once
@@ -51,6 +52,7 @@ func New(k *kernel.Kernel, modules *module.Table) (*Tracer, error) {
 	if err := t.start.find(k); err != nil {
 		return nil, err
 	}
+	t.entry = newEntryCode(k)
 	t.hooks.find(k)
 	return t, nil
 }

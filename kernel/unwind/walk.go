@@ -262,7 +262,7 @@ const maxFaults = 8
 
 // methods are those to try for a function, the best first.
 func (w *walk) methods(s *state) []unwinder {
-	var list [5]unwinder
+	var list [6]unwinder
 	all := list[:0]
 	if w.opt.Scan {
 		return nil
@@ -275,6 +275,9 @@ func (w *walk) methods(s *state) []unwinder {
 		if c, err := w.t.cfi(); err == nil {
 			all = append(all, c)
 		}
+	}
+	if w.t.orc == nil {
+		all = append(all, w.t.entry)
 	}
 	if !w.trial && (image || w.t.text.inModule(s.lookup())) {
 		all = append(all, byCode{})
