@@ -116,6 +116,21 @@ func TestBuildIDAndSymbols(t *testing.T) {
 	}
 }
 
+// A vmlinux without DWARF but with BTF has types and symbols, though of
+// variables only the types that BTF has.
+func TestBTFOnly(t *testing.T) {
+	src := open(t, "testdata/built/btf-only.vmlinux")
+	if typ, err := src.Type("struct everything"); err != nil || typ.Size() == 0 || !typ.HasField("ops.call") {
+		t.Errorf("struct everything: %v %v", typ, err)
+	}
+	if _, ok := src.Symbols().Lookup("entry"); !ok || len(src.BuildID()) == 0 {
+		t.Error("no symbol entry, or no build id")
+	}
+	if _, err := src.Variable("later"); !errors.Is(err, debuginfo.ErrNotFound) || !strings.Contains(err.Error(), "BTF") {
+		t.Errorf("variable: %v", err)
+	}
+}
+
 // Stripped files have the symbols of functions in .gnu_debugdata.
 func TestMiniDebug(t *testing.T) {
 	dir := t.TempDir()

@@ -31,11 +31,16 @@ type elfSource struct {
 func openDWARF(path string, file *elffile.File, o *options) (Source, error) {
 	s := &elfSource{path: path, files: []*elffile.File{file}}
 	err := s.open(file, o)
-	if err != nil {
-		s.Close()
-		return nil, err
+	if err == nil {
+		return s, nil
 	}
-	return s, nil
+	if errors.Is(err, dwarf.ErrNoDWARF) && file.HasSection(".BTF") && !file.Relocatable() {
+		if src, err := openBTF(path, file); err == nil {
+			return src, nil // without the other files, which have no use
+		}
+	}
+	s.Close()
+	return nil, err
 }
 
 func (s *elfSource) open(file *elffile.File, o *options) error {
@@ -186,21 +191,24 @@ func (s *elfSource) missing(what, name string) error {
 }
 
 func (s *elfSource) Symbols() *Symbols {
-	s.symbolsOnce.Do(func() {
-		var list []Symbol
-		for i := len(s.files) - 1; i >= 0 && len(list) == 0; i-- {
-			if symbols, err := s.files[i].Symbols(); err == nil {
-				list = convertSymbols(s.files[i], symbols)
-			}
-		}
-		if mini, err := s.files[0].MiniDebug(); len(list) == 0 && err == nil && mini != nil {
-			if symbols, err := mini.Symbols(); err == nil {
-				list = convertSymbols(mini, symbols)
-			}
-		}
-		s.symbols = NewSymbols(list)
-	})
+	s.symbolsOnce.Do(func() { s.symbols = symbolsOf(s.files) })
 	return s.symbols
+}
+
+// symbolsOf reads the symbols of the last file that has a table of them, or
+// else those in .gnu_debugdata of the first.
+func symbolsOf(files []*elffile.File) *Symbols {
+	for i := len(files) - 1; i >= 0; i-- {
+		if list, err := files[i].Symbols(); err == nil && len(list) > 0 {
+			return NewSymbols(convertSymbols(files[i], list))
+		}
+	}
+	if mini, err := files[0].MiniDebug(); err == nil && mini != nil {
+		if list, err := mini.Symbols(); err == nil {
+			return NewSymbols(convertSymbols(mini, list))
+		}
+	}
+	return NewSymbols(nil)
 }
 
 // convertSymbols tells apart the kinds of symbols by the sections they are in.

@@ -1,6 +1,9 @@
 package debuginfo
 
-import "github.com/kmortem/mortem/kernel/debuginfo/dwarf"
+import (
+	"github.com/kmortem/mortem/kernel/debuginfo/dwarf"
+	"github.com/kmortem/mortem/kernel/debuginfo/elffile"
+)
 
 // Line is a place in the source.
 type Line = dwarf.Line
@@ -64,9 +67,11 @@ type SectionAddr struct {
 }
 
 // Loaded are the sections of the file that was opened.
-func (s *elfSource) Loaded() []SectionAddr {
+func (s *elfSource) Loaded() []SectionAddr { return loaded(s.files[0]) }
+
+func loaded(file *elffile.File) []SectionAddr {
 	var list []SectionAddr
-	for _, h := range s.files[0].Loaded() {
+	for _, h := range file.Loaded() {
 		list = append(list, SectionAddr{h.Name, h.Addr, h.Size})
 	}
 	return list
