@@ -247,7 +247,7 @@ func (k *kdumpImage) pageError(pfn uint64, p *kdumpPart, d pageDesc, err error) 
 	}
 	e := &ReadError{Addr: pfn << k.pageShift, Kind: ErrCorrupt, File: p.file.name(), Offset: int64(d.off), Err: err}
 	switch {
-	case errors.Is(err, errNotWritten), errors.Is(err, errGap):
+	case errors.Is(err, errNotWritten), errors.Is(err, errGap), errors.Is(err, errRead):
 		e.Kind = ErrMissing
 	case !inStore(clampOff(d.off), int64(d.size), p.file.size()):
 		e.Kind, e.Err = ErrMissing, errCutShort

@@ -55,6 +55,9 @@ func inStore(off int64, n, size int64) bool {
 	return off >= 0 && n >= 0 && off <= size && n <= size-off
 }
 
+// errRead: the bytes could not be had, whatever they are.
+var errRead = errors.New("cannot be read")
+
 // errPastEnd is what a view of bytes behind the end of a file gives.
 func errPastEnd(s store, off int64, n int) error {
 	return fmt.Errorf("%d bytes at offset %#x reach past the end of the file (%d bytes): %w",
@@ -91,7 +94,7 @@ func (s *readerStore) view(off int64, n int, buf []byte) ([]byte, error) {
 		if err == nil || errors.Is(err, io.EOF) {
 			err = io.ErrUnexpectedEOF
 		}
-		return nil, fmt.Errorf("reading %d bytes at offset %#x: %w", n, off, err)
+		return nil, fmt.Errorf("%w: %d bytes at offset %#x: %w", errRead, n, off, err)
 	}
 	return buf, nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/kmortem/mortem/dump/unpack"
 )
@@ -226,7 +227,7 @@ func openURL(open Opener, scheme, url string, o *options) (store, error) {
 		case "s3", "gs", "azblob":
 			what += "; the one with the clouds' libraries, mortem-cloud, does"
 		}
-		return nil, &FileError{File: url, Offset: -1, Kind: ErrUnsupported, What: what, Err: errNoOpener}
+		return nil, &FileError{File: withoutSecrets(url), Offset: -1, Kind: ErrUnsupported, What: what, Err: errNoOpener}
 	}
 	src, err := open(o.ctx, url, OpenerOptions{CacheDir: o.cacheDir, Progress: func(p Progress) { o.tell(p.What, p.Done, p.Total) }})
 	if err != nil {
@@ -234,7 +235,7 @@ func openURL(open Opener, scheme, url string, o *options) (store, error) {
 		if errors.As(err, &fe) {
 			return nil, err
 		}
-		return nil, &FileError{File: url, Offset: -1, What: err.Error(), Err: err}
+		return nil, &FileError{File: withoutSecrets(url), Offset: -1, What: err.Error(), Err: err}
 	}
 	if src.Size == 0 {
 		if src.Closer != nil {
@@ -243,4 +244,16 @@ func openURL(open Opener, scheme, url string, o *options) (store, error) {
 		return nil, &FileError{File: src.Name, Offset: -1, Kind: ErrFormat, What: "the file is empty"}
 	}
 	return &readerStore{Source: src}, nil
+}
+
+// withoutSecrets is a URL without its user, password and query, where
+// signatures are.
+func withoutSecrets(url string) string {
+	url, _, _ = strings.Cut(url, "?")
+	scheme, rest, _ := strings.Cut(url, "://")
+	host, path, _ := strings.Cut(rest, "/")
+	if _, after, ok := strings.Cut(host, "@"); ok {
+		host = after
+	}
+	return scheme + "://" + host + "/" + path
 }

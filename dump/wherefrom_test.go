@@ -186,9 +186,14 @@ func TestUnpackedOnce(t *testing.T) {
 }
 
 func TestNoOpener(t *testing.T) {
-	for url, want := range map[string]string{"s3://bucket/vmcore": "mortem-cloud", "ftp://host/vmcore": "ftp://"} {
+	for url, want := range map[string]string{
+		"s3://bucket/vmcore?sig=secret":      "mortem-cloud",
+		"ftp://ann:secret@host/vmcore":       "ftp://host/vmcore",
+		"ftp://host":                         "ftp://host/",
+		"gs://bucket/dumps/vmcore?x=1&y=%zz": "gs://bucket/dumps/vmcore:",
+	} {
 		_, err := dump.Open([]string{url})
-		if !errors.Is(err, dump.ErrUnsupported) || !strings.Contains(err.Error(), want) {
+		if !errors.Is(err, dump.ErrUnsupported) || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: %v", url, err)
 		}
 	}
