@@ -50,6 +50,9 @@ func Analyze(ctx context.Context, img dump.Image, opt Options) (*Report, error) 
 	if err := r.pages(ctx, img, opt); err != nil {
 		return nil, err
 	}
+	if bytes, requests, remote := dump.Moved(img); remote {
+		r.Moved = &Moved{Bytes: bytes, Requests: requests}
+	}
 	return r, ctx.Err()
 }
 

@@ -8,6 +8,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -171,6 +172,45 @@ func bootTime(t *testing.T, guest *truth.Truth) time.Time {
 	}
 	t.Fatal("the guest does not say when it was booted")
 	return time.Time{}
+}
+
+// metered is a file that tells what reading it has cost.
+type metered struct {
+	*os.File
+	bytes, requests atomic.Int64
+}
+
+func (m *metered) ReadAt(p []byte, off int64) (int, error) {
+	m.bytes.Add(int64(len(p)))
+	m.requests.Add(1)
+	return m.File.ReadAt(p, off)
+}
+
+func (m *metered) Moved() (bytes, requests int64) { return m.bytes.Load(), m.requests.Load() }
+
+// TestRemote: of a remote dump the report says what it cost, and that is a small
+// part of the dump.
+func TestRemote(t *testing.T) {
+	f, err := os.Open(fixtures.Path(t, "main/vmcore.kdump"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	st, err := f.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	img, err := dump.OpenSources([]dump.Source{{Name: "remote", Size: st.Size(), ReaderAt: &metered{File: f}, Closer: f}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = img.Close() }() // opened for reading only
+	r, err := info.Analyze(context.Background(), img, info.Options{SkipPages: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m := r.Moved; m == nil || m.Requests == 0 || m.Bytes == 0 || m.Bytes > st.Size()/10 {
+		t.Errorf("moved %+v of %d bytes", m, st.Size())
+	}
 }
 
 func wall(guest *truth.Truth) time.Time {

@@ -29,8 +29,9 @@ type Report struct {
 	Memory Memory `json:"memory"`
 	Pages  *Pages `json:"pages"` // null where they were not counted
 
-	VMCoreInfo *VMCoreInfo     `json:"vmcoreinfo"` // null where there is none
-	Warnings   []string        `json:"warnings"`   // what is wrong with the files though they can be read
+	VMCoreInfo *VMCoreInfo     `json:"vmcoreinfo"`      // null where there is none
+	Moved      *Moved          `json:"moved,omitempty"` // for a remote dump
+	Warnings   []string        `json:"warnings"`        // what is wrong with the files though they can be read
 	Coverage   kernel.Coverage `json:"coverage"`
 }
 
@@ -143,6 +144,12 @@ type BadPage struct {
 	File   string      `json:"file"`
 	Offset int64       `json:"offset"` // in File, -1 where there is none
 	Why    string      `json:"why"`
+}
+
+// Moved is what it cost to read of a remote dump what the report says.
+type Moved struct {
+	Bytes    int64 `json:"bytes"` // over the network
+	Requests int64 `json:"requests"`
 }
 
 // VMCoreInfo is the kernel's note about itself.

@@ -109,6 +109,9 @@ func printInfo(w *printer, r *info.Report, registers bool) {
 		} else {
 			w.line("VMCOREINFO\tnone in the dump")
 		}
+		if m := r.Moved; m != nil {
+			w.line("moved\t%s over the network (requests: %d)", byteSize(uint64(m.Bytes)), m.Requests)
+		}
 	})
 	printCPUs(w, r, registers)
 	printBad(w, r)
@@ -178,6 +181,8 @@ func printCrash(w *printer, r *info.Report) {
 	switch p := c.Panic; {
 	case r.Log == nil:
 		w.line("panic\tnot known: %s", r.LogError)
+	case p == nil && r.Log.Gaps > 0:
+		w.line("panic\tnot known: no line of the log that can be read speaks of one")
 	case p == nil:
 		w.line("panic\tno line of the log speaks of one")
 	case p.Fatal:
