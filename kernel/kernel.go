@@ -18,6 +18,8 @@ type Kernel struct {
 	info     debuginfo.Source
 	mismatch string
 	modules  ModuleSymbols // nil where they are not known
+
+	moduleTypes ModuleTypes // nil where they are not known
 }
 
 // Options change how a kernel is opened.
@@ -73,8 +75,18 @@ func (k *Kernel) Info() debuginfo.Source { return k.info }
 // where Options.Force let that pass, and is empty otherwise.
 func (k *Kernel) Mismatch() string { return k.mismatch }
 
-// Type returns a type by its C name, such as "struct dentry".
-func (k *Kernel) Type(name string) (*ctype.Type, error) { return k.info.Type(name) }
+// Type returns a type by its C name, such as "struct dentry": the kernel's own,
+// or else a loaded module's, if those are known.
+func (k *Kernel) Type(name string) (*ctype.Type, error) {
+	t, err := k.info.Type(name)
+	if err == nil || k.moduleTypes == nil {
+		return t, err
+	}
+	if t, moduleErr := k.moduleTypes.Type(name); moduleErr == nil {
+		return t, nil
+	}
+	return nil, err
+}
 
 // HasType tells whether the kernel has a complete type of that name.
 func (k *Kernel) HasType(name string) bool {

@@ -20,10 +20,16 @@ type Object struct {
 	err  error
 }
 
-// Object returns the global variable of that name.
+// Object returns the global variable of that name: the kernel's own, or else a
+// loaded module's, if those are known.
 func (k *Kernel) Object(name string) *Object {
 	t, err := k.info.Variable(name)
 	if err != nil {
+		if k.moduleTypes != nil {
+			if t, addr, err := k.moduleTypes.Variable(name); err == nil {
+				return &Object{k: k, typ: t, addr: addr}
+			}
+		}
 		return &Object{k: k, err: err}
 	}
 	addr, err := k.Symbol(name)

@@ -83,3 +83,46 @@ func TestPackErrors(t *testing.T) {
 		}
 	}
 }
+
+// TestModuleTypes: types of a loaded module come from its BTF in the dump, from
+// a pack and from its file; its variables, which BTF leaves out, from the latter
+// two. The owner of a mutex is the task that the guest says.
+func TestModuleTypes(t *testing.T) {
+	vmcore := fixtures.Path(t, kerneltest.Main)
+	vmlinux := fixtures.Path(t, kerneltest.Vmlinux)
+	ko := fixtures.Unpacked(t, "mortem_plant.ko")
+	pack := filepath.Join(t.TempDir(), "kernel.mpack")
+	if status, _, stderr := mortem(t, "pack", vmlinux, ko, "-o", pack); status != exitAnswered {
+		t.Fatalf("pack: status %d, %s", status, stderr)
+	}
+	dir := t.TempDir()
+	if err := os.Symlink(ko, filepath.Join(dir, "mortem_plant.ko")); err != nil {
+		t.Fatal(err)
+	}
+	sources := map[string][]string{"the dump": nil, "a pack": {"--vmlinux", pack}, "a file": {"--debug-dir", dir}}
+	for name, args := range sources {
+		status, stdout, stderr := mortem(t, append(args, "type", "--json", vmcore, "struct mp_player")...)
+		var r typeResult
+		if err := json.Unmarshal([]byte(stdout), &r); err != nil || status != exitAnswered {
+			t.Errorf("from %s: status %d, %v, %s", name, status, err, stderr)
+			continue
+		}
+		if m := r.Members[0]; m.Name != "role" || m.Type != "char [32]" && m.Type != "char[32]" || m.Size != 32 {
+			t.Errorf("from %s: the first member of struct mp_player is %+v", name, m)
+		}
+	}
+	truth := fixtures.Truth(t, "main")
+	holder := ""
+	for _, p := range truth.Plant.Players {
+		if p.Role == "mutex.hold" {
+			holder = p.Task
+		}
+	}
+	delete(sources, "the dump")
+	for name, args := range sources {
+		status, stdout, stderr := mortem(t, append(args, "eval", "--json", vmcore, "(struct task_struct *)(mp_mutex.owner.counter & ~7)")...)
+		if status != exitAnswered || holder == "" || !strings.Contains(stdout, `"0x`+holder) {
+			t.Errorf("from %s: status %d, %s%s; the guest says that %q holds the mutex", name, status, stdout, stderr, holder)
+		}
+	}
+}

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/hex"
 	"fmt"
+	"sync"
 
 	"github.com/kmortem/mortem/dump"
 	"github.com/kmortem/mortem/kernel"
@@ -18,10 +19,14 @@ type session struct {
 	image  dump.Image
 	info   debuginfo.Source
 	kernel *kernel.Kernel
+	types  *module.Types // of modules; nil where there are none
 	fs     *vfs.FS
 }
 
 func (s *session) close() {
+	if s.types != nil {
+		_ = s.types.Close() // opened for reading only
+	}
 	if s.info != nil {
 		_ = s.info.Close() // opened for reading only
 	}
@@ -56,15 +61,43 @@ func (a *app) openInto(s *session, files []string) (err error) {
 	if m := s.kernel.Mismatch(); m != "" {
 		a.warn("debug information of another build was forced: %s; every answer may be wrong", m)
 	}
-	if s.kernel.HasSymbol("modules") {
-		if _, err := module.Attach(s.kernel); err != nil {
-			a.warn("addresses in modules are not named: %v", err)
-		}
-	}
+	a.attachModules(s)
 	if s.fs, err = vfs.Open(s.kernel); err != nil {
 		return &exitError{exitUnusable, err}
 	}
 	return nil
+}
+
+// attachModules makes symbols and types of loaded modules known.
+func (a *app) attachModules(s *session) {
+	if !s.kernel.HasSymbol("modules") {
+		return
+	}
+	table, err := module.Attach(s.kernel)
+	if err != nil {
+		a.warn("addresses in modules are not named: %v", err)
+		return
+	}
+	files := sync.OnceValue(func() *find.Modules {
+		q := a.query(s.image)
+		q.Offline = true
+		return find.ForModules(a.ctx, q)
+	})
+	s.types = module.AttachTypes(s.kernel, table, func(m *module.Module) (debuginfo.Source, error) {
+		if pack, ok := s.info.(debuginfo.HasModules); ok {
+			if source, err := pack.Module(m.Name); err == nil {
+				return source, nil
+			}
+		}
+		if found, err := files().Find(m.Name, table.Reader().BuildID(m)); err == nil {
+			return found.Source, nil
+		}
+		inside, err := indump.Open(s.kernel.Memory)
+		if err != nil {
+			return nil, err
+		}
+		return inside.Module(table.Reader(), m)
+	})
 }
 
 // debugInfo opens the debug information: the file given with --vmlinux; or else

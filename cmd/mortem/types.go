@@ -44,18 +44,18 @@ func (a *app) typeCommand() *cobra.Command {
 		Short: "Print a type of the kernel as C, with offsets and sizes",
 		Long: "type prints the definition of a struct, union, enum or typedef as C, with the offset and\n" +
 			"size in bytes of every member, bit-fields with their first bit, and holes. With --vmlinux\n" +
-			"it needs no dump.",
+			"it needs no dump; with a dump it knows the types of loaded modules too.",
 		Example: "  mortem type --vmlinux vmlinux 'struct dentry'\n" +
 			"  mortem type vmcore 'enum pageflags'",
 		Args: atLeast(1, "the type"),
 		RunE: func(c *cobra.Command, args []string) error {
 			name := args[len(args)-1]
-			info, done, err := a.openTypes(args[:len(args)-1])
+			types, done, err := a.openTypes(args[:len(args)-1])
 			if err != nil {
 				return err
 			}
 			defer done()
-			t, err := lookupType(info, name)
+			t, err := lookupType(types, name)
 			if err != nil {
 				return &exitError{exitUnusable, err}
 			}
@@ -73,9 +73,14 @@ func (a *app) typeCommand() *cobra.Command {
 	return c
 }
 
+// typeFinder finds types by name: debug information, or a kernel with modules.
+type typeFinder interface {
+	Type(name string) (*ctype.Type, error)
+}
+
 // openTypes opens debug information alone where --vmlinux names it, and
 // otherwise what goes with the dump.
-func (a *app) openTypes(files []string) (debuginfo.Source, func(), error) {
+func (a *app) openTypes(files []string) (typeFinder, func(), error) {
 	if len(files) == 0 {
 		if a.vmlinux == "" {
 			return nil, nil, usage("either a dump or --vmlinux is needed; see 'mortem type --help'")
@@ -90,19 +95,19 @@ func (a *app) openTypes(files []string) (debuginfo.Source, func(), error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return s.info, s.close, nil
+	return s.kernel, s.close, nil
 }
 
 // lookupType finds a type by its C name, also without the word struct, union
 // or enum where that leaves no doubt.
-func lookupType(info debuginfo.Source, name string) (*ctype.Type, error) {
+func lookupType(types typeFinder, name string) (*ctype.Type, error) {
 	name = strings.TrimSuffix(strings.Join(strings.Fields(name), " "), ";")
-	t, err := info.Type(name)
+	t, err := types.Type(name)
 	if err == nil {
 		return t, nil
 	}
 	for _, word := range []string{"struct ", "union ", "enum "} {
-		if t, tagErr := info.Type(word + name); tagErr == nil {
+		if t, tagErr := types.Type(word + name); tagErr == nil {
 			return t, nil
 		}
 	}

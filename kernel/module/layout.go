@@ -98,7 +98,7 @@ func (r *Reader) resolveMemory() error {
 	}
 	r.kinds = make([]string, r.module.Memory.Len()/r.memory.Size())
 	copy(r.kinds, []string{"text", "data", "rodata", "ro_after_init", "init_text", "init_data", "init_rodata"}) // 6.4
-	types, err := r.k.Type("enum mod_mem_type")
+	types, err := r.k.Info().Type("enum mod_mem_type")
 	if err != nil {
 		return nil
 	}
@@ -152,7 +152,7 @@ type sectionsLayout struct {
 // element's own until 5.7, then that of its attribute; since 6.14 the elements
 // are the attributes themselves, with the address as private data.
 func (l *sectionsLayout) resolve(k *kernel.Kernel) {
-	t, err := k.Type("struct module_sect_attrs")
+	t, err := k.Info().Type("struct module_sect_attrs")
 	if err != nil {
 		return
 	}
