@@ -63,6 +63,7 @@ func newRoot(stdout, stderr io.Writer) *cobra.Command {
 	root.AddCommand(a.logCommand())
 	root.AddCommand(a.btCommand())
 	root.AddCommand(a.psCommand())
+	root.AddCommand(a.sysCommand())
 	root.AddCommand(a.disCommand())
 	return root
 }
