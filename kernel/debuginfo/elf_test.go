@@ -72,6 +72,22 @@ func TestStructsOfOneName(t *testing.T) {
 	}
 }
 
+func TestAllTypes(t *testing.T) {
+	for _, path := range built(t) {
+		src := open(t, path)
+		for name, want := range map[string]int{"struct local": 2, "struct everything": 1, "u64": 1, "enum colour": 1} {
+			list, err := src.(debuginfo.Ambiguous).AllTypes(name)
+			first, _ := src.Type(name)
+			if err != nil || len(list) != want || list[0] != first {
+				t.Errorf("%s: %d types %s, want %d (%v)", path, len(list), name, want, err)
+			}
+		}
+		if _, err := src.(debuginfo.Ambiguous).AllTypes("struct nothing"); !errors.Is(err, debuginfo.ErrNotFound) {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+}
+
 // A type is the same object by whichever way it is reached, and what one unit
 // only declares is the definition of another unit.
 func TestTypeIdentity(t *testing.T) {

@@ -118,19 +118,31 @@ func debugSections(path string, file *elffile.File, suffix string) (dwarf.Sectio
 		{".debug_line_str", &s.LineStr},
 		{".debug_str_offsets", &s.StrOffsets},
 		{".debug_addr", &s.Addr},
-		{".debug_line", &s.Line},
-		{".debug_aranges", &s.Aranges},
-		{".debug_ranges", &s.Ranges},
-		{".debug_rnglists", &s.Rnglists},
-		{".debug_loc", &s.Loc},
-		{".debug_loclists", &s.Loclists},
 	} {
 		var err error
 		if *want.data, err = file.Section(want.name + suffix); err != nil {
 			return s, err
 		}
 	}
+	s.Code = func() dwarf.CodeSections { return codeSections(file, suffix) }
 	return s, nil
+}
+
+// codeSections collects the sections about code. One that is damaged is taken
+// for missing: types do not depend on it.
+func codeSections(file *elffile.File, suffix string) dwarf.CodeSections {
+	section := func(name string) []byte {
+		data, _ := file.Section(name + suffix)
+		return data
+	}
+	return dwarf.CodeSections{
+		Line:     section(".debug_line"),
+		Aranges:  section(".debug_aranges"),
+		Ranges:   section(".debug_ranges"),
+		Rnglists: section(".debug_rnglists"),
+		Loc:      section(".debug_loc"),
+		Loclists: section(".debug_loclists"),
+	}
 }
 
 func (s *elfSource) BuildID() []byte  { return s.files[0].BuildID() }

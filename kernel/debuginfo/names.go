@@ -20,6 +20,23 @@ type Names interface {
 	Enumerators() iter.Seq[string]
 }
 
+// Ambiguous is what a Source also implements when it can tell about names that
+// stand for several types: files can have structs of their own that share one.
+type Ambiguous interface {
+	// AllTypes returns all different types of a name; the one that Source.Type
+	// returns comes first. This can take as long as opening.
+	AllTypes(name string) ([]*ctype.Type, error)
+}
+
+func (s *elfSource) AllTypes(name string) ([]*ctype.Type, error) {
+	for _, want := range spellings(name) {
+		if list := s.dwarf.AllTypes(want.kind, want.name); list != nil {
+			return list, nil
+		}
+	}
+	return nil, s.missing("type", name)
+}
+
 func (s *elfSource) Types() iter.Seq[string]       { return typeNames(s.dwarf.Types()) }
 func (s *elfSource) Variables() iter.Seq[string]   { return s.dwarf.Variables() }
 func (s *elfSource) Functions() iter.Seq[string]   { return s.dwarf.Functions() }

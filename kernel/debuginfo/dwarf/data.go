@@ -124,7 +124,7 @@ func (d *Data) loadNames() bool {
 
 // makeNames makes the index of names, and keeps it.
 func (d *Data) makeNames() {
-	names, err := d.scan((*walker).index)
+	names, err := d.scanNames((*walker).index)
 	d.names = names
 	d.note(err)
 	if d.store != nil && d.damage == nil && !d.split {

@@ -47,7 +47,7 @@ func (d *Data) indexEnumerators() {
 			return
 		}
 	}
-	d.enumerators, _ = d.scan((*walker).enums)
+	d.enumerators, _ = d.scanNames((*walker).enums)
 	if d.store != nil && d.damage == nil && !d.split {
 		d.store.Save("constants", d.encodeIndex(d.enumerators, nil))
 	}

@@ -66,7 +66,7 @@ func (d *Data) readLines(u *unit, offset uint64, compDir string) (*lineTable, er
 
 // lineHeader reads the header and the tables of directories and files.
 func (d *Data) lineHeader(u *unit, offset uint64, compDir string) (*lineHeader, error) {
-	c := cursor{data: u.file.Line}
+	c := cursor{data: u.file.code().Line}
 	c.skip(offset)
 	length, size := uint64(c.u32()), uint8(4)
 	if length == 0xffffffff {

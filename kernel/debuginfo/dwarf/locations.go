@@ -45,7 +45,7 @@ func (d *Data) locationAt(info *unitInfo, v value, addr uint64) []byte {
 // locationList5 reads .debug_loclists (DWARF 5, 2.6.2).
 func locationList5(info *unitInfo, v value, addr uint64) []byte {
 	u := info.unit
-	c := cursor{data: u.file.Loclists}
+	c := cursor{data: u.file.code().Loclists}
 	if !c.seekList(v, info.loclistsBase, u) {
 		return nil
 	}
@@ -91,7 +91,7 @@ func locationList5(info *unitInfo, v value, addr uint64) []byte {
 // locationList4 reads .debug_loc (DWARF 4, 2.6.2).
 func locationList4(info *unitInfo, v value, addr uint64) []byte {
 	u := info.unit
-	c := cursor{data: u.file.Loc}
+	c := cursor{data: u.file.code().Loc}
 	c.skip(v.u)
 	largest := ^uint64(0) >> (64 - 8*uint(u.addrSize))
 	base := info.low
@@ -114,7 +114,7 @@ func locationList4(info *unitInfo, v value, addr uint64) []byte {
 
 // locationListGNU reads .debug_loc.dwo of split DWARF 4.
 func locationListGNU(info *unitInfo, v value, addr uint64) []byte {
-	c := cursor{data: info.unit.file.Loc}
+	c := cursor{data: info.unit.file.code().Loc}
 	c.skip(v.u)
 	for range maxLocations {
 		var r Range

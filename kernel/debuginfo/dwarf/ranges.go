@@ -44,7 +44,7 @@ func (d *Data) rangesOf(info *unitInfo, e *die) ([]Range, error) {
 // rangeList4 reads .debug_ranges (DWARF 4, 2.17.3).
 func rangeList4(info *unitInfo, v value) ([]Range, error) {
 	u := info.unit
-	c := cursor{data: u.file.Ranges}
+	c := cursor{data: info.file.code().Ranges}
 	c.skip(v.u + info.rangesBase)
 	base := info.low
 	largest := uint64(1)<<(8*u.addrSize) - 1
@@ -83,7 +83,7 @@ const (
 // rangeList5 reads .debug_rnglists (DWARF 5, 2.17.3).
 func (d *Data) rangeList5(info *unitInfo, v value) ([]Range, error) {
 	u := info.unit
-	c := cursor{data: u.file.Rnglists}
+	c := cursor{data: u.file.code().Rnglists}
 	if !c.seekList(v, info.rnglistsBase, u) {
 		return nil, errRanges
 	}
@@ -174,7 +174,7 @@ func (d *Data) findUnitRanges() []unitRange {
 	}
 	covered := make([]bool, len(d.units))
 	var list []unitRange
-	readAranges(d.main.Aranges, func(unitOffset uint64, r Range) {
+	readAranges(d.main.code().Aranges, func(unitOffset uint64, r Range) {
 		if i, ok := starts[unitOffset]; ok {
 			covered[i] = true
 			list = append(list, unitRange{r, i})

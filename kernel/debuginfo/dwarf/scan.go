@@ -15,7 +15,8 @@ type walker struct {
 	table  shapes
 	loaded tableKey
 	seen   recent
-	err    error // the first damage met
+	places []place // what AllTypes finds
+	err    error   // the first damage met
 }
 
 type tableKey struct {
@@ -29,9 +30,21 @@ const (
 	batchUnits = 16 // units that a walker takes at a time
 )
 
-// scan visits all units by all processors and brings the names together that
-// they found. What it returns does not depend on who was faster.
-func (d *Data) scan(visit func(*walker, *unit) error) (*names, error) {
+// scanNames makes an index of names by visiting all units.
+func (d *Data) scanNames(visit func(*walker, *unit) error) (*names, error) {
+	walkers, err := d.scan(visit)
+	all := walkers[0].names
+	for _, w := range walkers[1:] {
+		for _, e := range w.names.entries {
+			all.add(e, d.space.name(e.name))
+		}
+	}
+	return all, err
+}
+
+// scan visits all units by all processors. What was found does not depend on who
+// was faster, once it is brought together.
+func (d *Data) scan(visit func(*walker, *unit) error) ([]*walker, error) {
 	workers := min(runtime.GOMAXPROCS(0), maxWorkers, max(1, len(d.units)/batchUnits))
 	walkers := make([]*walker, workers)
 	var next atomic.Int64
@@ -43,16 +56,13 @@ func (d *Data) scan(visit func(*walker, *unit) error) (*names, error) {
 		wg.Go(func() { w.err = d.guard(func() error { return w.run(&next, visit) }) })
 	}
 	wg.Wait()
-	all, err := walkers[0].names, walkers[0].err
-	for _, w := range walkers[1:] {
-		for _, e := range w.names.entries {
-			all.add(e, d.space.name(e.name))
-		}
+	var err error
+	for _, w := range walkers {
 		if err == nil {
 			err = w.err
 		}
 	}
-	return all, err
+	return walkers, err
 }
 
 // run visits batches of units until none is left. Damage to one unit does not

@@ -11,6 +11,7 @@ import (
 	"bytes"
 	"fmt"
 	"sort"
+	"sync"
 )
 
 // Sections are the debug sections of one file; nil where the file has none.
@@ -26,8 +27,16 @@ type Sections struct {
 	StrOffsets []byte // DWARF 5, or .dwo
 	Addr       []byte
 
-	Line     []byte // for Line and Frames
-	Aranges  []byte // likewise, may be missing
+	// Code, where set, is called once, when something about code is first
+	// asked for.
+	Code func() CodeSections
+}
+
+// CodeSections are the debug sections that tell about code: lines, functions
+// and locals.
+type CodeSections struct {
+	Line     []byte
+	Aranges  []byte // may be missing
 	Ranges   []byte // DWARF 2 to 4
 	Rnglists []byte // DWARF 5
 	Loc      []byte // DWARF 2 to 4
@@ -51,6 +60,7 @@ type file struct {
 	Sections
 	info, types, str, lineStr place // where the sections' places begin
 	alt                       *file // the file shared by several, as made by dwz
+	code                      func() CodeSections
 }
 
 // space gives each section its range of places.
@@ -72,7 +82,10 @@ func (s *space) add(f *file, name string, data []byte) place {
 }
 
 func (s *space) addFile(sections Sections, alt *file) *file {
-	f := &file{Sections: sections, alt: alt}
+	f := &file{Sections: sections, alt: alt, code: func() CodeSections { return CodeSections{} }}
+	if sections.Code != nil {
+		f.code = sync.OnceValue(sections.Code)
+	}
 	f.info = s.add(f, ".debug_info", f.Info)
 	f.types = s.add(f, ".debug_types", f.Types)
 	f.str = s.add(f, ".debug_str", f.Str)

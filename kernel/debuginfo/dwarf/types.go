@@ -11,16 +11,19 @@ import (
 // nil where there is none of that name. Struct stands for classes too, Typedef
 // for base types too.
 func (d *Data) Type(kind ctype.Kind, name string) *ctype.Type {
-	nk := kindOrdinary
+	return d.named(kindOfType(kind), name)
+}
+
+func kindOfType(kind ctype.Kind) nameKind {
 	switch kind {
 	case ctype.Struct:
-		nk = kindStruct
+		return kindStruct
 	case ctype.Union:
-		nk = kindUnion
+		return kindUnion
 	case ctype.Enum:
-		nk = kindEnum
+		return kindEnum
 	}
-	return d.named(nk, name)
+	return kindOrdinary
 }
 
 // named returns what the index has under a name.

@@ -9,6 +9,7 @@ type unitInfo struct {
 	low  uint64 // DW_AT_low_pc, from which lists count
 
 	addr         []byte // .debug_addr
+	file         *file  // that has .debug_ranges: of version 4, the skeleton's
 	addrBase     uint64
 	rangesBase   uint64 // GNU split DWARF 4
 	rnglistsBase uint64
@@ -34,7 +35,7 @@ func (d *Data) unitInfo(u *unit) (*unitInfo, error) {
 	if err != nil {
 		return nil, err
 	}
-	info = &unitInfo{unit: u, root: root, addr: u.file.Addr, addrBase: root.addrBase.u, rnglistsBase: root.rnglistsBase.u, loclistsBase: root.loclistsBase.u}
+	info = &unitInfo{unit: u, root: root, addr: u.file.Addr, file: u.file, addrBase: root.addrBase.u, rnglistsBase: root.rnglistsBase.u, loclistsBase: root.loclistsBase.u}
 	info.compDir, info.stmtList = d.space.string(root.compDir), root.stmtList
 	if u.skeleton != 0 {
 		if err := d.fromSkeleton(info); err != nil {
@@ -59,6 +60,7 @@ func (d *Data) fromSkeleton(info *unitInfo) error {
 	if err != nil {
 		return err
 	}
+	info.file = skeleton.unit.file
 	info.addr, info.addrBase, info.rangesBase = skeleton.addr, skeleton.addrBase, skeleton.root.rangesBase.u
 	info.root.lowPC, info.root.highPC, info.root.ranges = skeleton.root.lowPC, skeleton.root.highPC, skeleton.root.ranges
 	info.compDir, info.stmtList = skeleton.compDir, skeleton.stmtList
