@@ -28,7 +28,7 @@ func (c *collector) stack(tk *task.Task, cpu *unwind.CPU, trace *unwind.Trace) S
 		s.Faults = append(s.Faults, f.Error())
 	}
 	for i := range trace.Frames {
-		s.Frames = append(s.Frames, c.frame(i, &trace.Frames[i]))
+		s.Frames = append(s.Frames, c.frame(trace, i))
 	}
 	if trace.User != nil {
 		s.User = c.exception(trace.User)
@@ -39,7 +39,8 @@ func (c *collector) stack(tk *task.Task, cpu *unwind.CPU, trace *unwind.Trace) S
 	return s
 }
 
-func (c *collector) frame(i int, f *unwind.Frame) Frame {
+func (c *collector) frame(trace *unwind.Trace, i int) Frame {
+	f := &trace.Frames[i]
 	d := Frame{Index: i, SP: kernel.Addr(f.SP), Slot: kernel.Addr(f.Slot), PC: kernel.Addr(f.PC),
 		Method: string(f.Method), Confidence: string(f.Sure), Hooked: f.Hooked, Note: f.Note}
 	if fn, ok := c.tracer.Function(f); ok {
@@ -55,7 +56,7 @@ func (c *collector) frame(i int, f *unwind.Frame) Frame {
 		d.Registers = registers(&f.Registers)
 	}
 	if c.opt.Lines {
-		d.Source = c.source(f)
+		d.Source = c.source(trace, i)
 	}
 	return d
 }

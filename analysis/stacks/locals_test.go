@@ -56,3 +56,38 @@ func isOneOf(name string, list []string) bool {
 	}
 	return false
 }
+
+// TestArgumentsAsPassed compares an argument that is only known from the
+// instructions before the call, the address that futex_wait was given, with the
+// first argument of the system call in the registers of user mode.
+func TestArgumentsAsPassed(t *testing.T) {
+	r := collect(t, stacks.Options{Locals: true, In: []string{"futex_wait"}, States: "S"})
+	compared := 0
+	for _, s := range r.Stacks {
+		if s.User == nil {
+			t.Errorf("%d does not come from user mode", s.PID)
+			continue
+		}
+		di := ""
+		for _, reg := range s.User.Registers {
+			if reg.Name == "di" {
+				di = reg.Value.String()
+			}
+		}
+		for _, f := range s.Frames {
+			for _, src := range f.Source {
+				for _, l := range src.Locals {
+					if l.Name != "uaddr" || !l.Parameter || l.Where != "as passed by the caller" {
+						continue
+					}
+					if compared++; strings.TrimLeft(strings.TrimPrefix(di, "0x"), "0") != strings.TrimPrefix(l.Value, "0x") {
+						t.Errorf("%d: %s was passed uaddr = %s; the system call %s", s.PID, src.Function, l.Value, di)
+					}
+				}
+			}
+		}
+	}
+	if compared < 50 {
+		t.Errorf("%d arguments were compared", compared)
+	}
+}

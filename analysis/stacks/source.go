@@ -11,7 +11,8 @@ import (
 
 // source finds the functions at a frame's place in the source. It is nil where
 // the debug information has no lines there.
-func (c *collector) source(f *unwind.Frame) []Source {
+func (c *collector) source(trace *unwind.Trace, i int) []Source {
+	f := &trace.Frames[i]
 	lines, ok := c.k.Info().(debuginfo.Lines)
 	if !ok {
 		return nil
@@ -24,11 +25,11 @@ func (c *collector) source(f *unwind.Frame) []Source {
 		return nil
 	}
 	var list []Source
-	for i := range found {
-		s := Source{Function: found[i].Name, Inlined: found[i].Inlined, File: found[i].Line.File, Line: found[i].Line.Line}
+	for n := range found {
+		s := Source{Function: found[n].Name, Inlined: found[n].Inlined, File: found[n].Line.File, Line: found[n].Line.Line}
 		if c.opt.Locals {
-			for j := range found[i].Locals {
-				s.Locals = append(s.Locals, c.local(f, &found[i].Locals[j], found[i].FrameBase))
+			for j := range found[n].Locals {
+				s.Locals = append(s.Locals, c.local(trace, i, &found[n].Locals[j], found[n].FrameBase))
 			}
 		}
 		list = append(list, s)
@@ -37,7 +38,7 @@ func (c *collector) source(f *unwind.Frame) []Source {
 }
 
 // local finds the value of a variable at a frame.
-func (c *collector) local(f *unwind.Frame, l *debuginfo.Local, base []byte) Local {
+func (c *collector) local(trace *unwind.Trace, i int, l *debuginfo.Local, base []byte) Local {
 	d := Local{Name: l.Name, Parameter: l.Parameter}
 	if l.Type != nil {
 		d.Type = l.Type.String()
@@ -46,7 +47,7 @@ func (c *collector) local(f *unwind.Frame, l *debuginfo.Local, base []byte) Loca
 		d.Value = c.scalar(l.Type, uint64(*l.Const))
 		return d
 	}
-	loc, err := c.tracer.Locate(f, l.Location, base)
+	loc, err := c.tracer.Locate(trace, i, l.Location, base)
 	switch {
 	case err != nil:
 		d.Unknown = err.Error()
@@ -59,6 +60,12 @@ func (c *collector) local(f *unwind.Frame, l *debuginfo.Local, base []byte) Loca
 		}
 	default:
 		d.Where, d.Value = loc.Reg, c.scalar(l.Type, loc.Value)
+		switch {
+		case loc.Likely:
+			d.Where = "as passed by the caller, likely"
+		case loc.Entry:
+			d.Where = "as passed by the caller"
+		}
 	}
 	return d
 }

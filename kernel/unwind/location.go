@@ -30,6 +30,9 @@ type Location struct {
 	// Value is the variable's own, without Memory: of a register, or computed.
 	Value uint64
 	Reg   string // the register that Value is from, "" where it was computed
+	// Entry tells that Value comes from what the caller passed, and Likely
+	// that this was read from its memory, which may have changed since.
+	Entry, Likely bool
 	// Pieces are the parts of a variable that the compiler split up, from its
 	// first byte on; nil for one that is whole.
 	Pieces []Piece
@@ -43,13 +46,13 @@ type Piece struct {
 }
 
 // Locate evaluates the location expression of a variable (DWARF 5, 2.5) at a
-// frame. base is the function's DW_AT_frame_base. Addresses in the expression are
-// as linked.
-func (t *Tracer) Locate(f *Frame, expr, base []byte) (Location, error) {
+// frame of a trace. base is the function's DW_AT_frame_base. Addresses in the
+// expression are as linked.
+func (t *Tracer) Locate(trace *Trace, frame int, expr, base []byte) (Location, error) {
 	if len(expr) == 0 {
 		return Location{}, ErrOptimizedOut
 	}
-	e := evaluator{t: t, f: f, base: base}
+	e := evaluator{t: t, f: &trace.Frames[frame], base: base, trace: trace, index: frame}
 	return e.location(expr)
 }
 
@@ -84,6 +87,10 @@ type evaluator struct {
 	stack []uint64
 	steps int
 	inner bool // evaluates the frame base
+	trace *Trace
+	index int // of f in it
+
+	entry, likely bool // as in Location
 }
 
 // location evaluates an expression to its end, piece by piece.
@@ -154,7 +161,7 @@ func (e *evaluator) one() (Location, error) {
 		case op == opValue:
 			e.at++
 			v, err := e.pop()
-			return Location{Value: v}, err
+			return Location{Value: v, Entry: e.entry, Likely: e.likely}, err
 		case op == opImplicit:
 			e.at++
 			return e.implicit()

@@ -30,7 +30,7 @@ func (e *evaluator) operation() error {
 		if !ok {
 			return ErrLocation
 		}
-		return e.push(e.t.k.Runtime(v))
+		return e.push(e.t.runtime(v))
 	case opConstu, opConsts:
 		v, ok := e.leb(op == opConsts)
 		if !ok {
@@ -109,18 +109,23 @@ func (e *evaluator) frameBased() error {
 	return e.push(loc.Value + off)
 }
 
-// entryValue is for what a register was at the function's entry. Arguments are
-// passed in registers that functions need not keep.
+// entryValue pushes what a register was at the function's entry.
 func (e *evaluator) entryValue() error {
 	n, ok := e.uleb()
 	if !ok || n > uint64(len(e.data)-e.at) {
 		return ErrLocation
 	}
+	inner := e.data[e.at : e.at+int(n)]
 	e.at += int(n)
-	if e.at < len(e.data) && e.data[e.at] == opValue {
-		e.at++
+	if e.trace == nil || len(inner) != 1 || inner[0] < opReg0 || inner[0] >= opReg0+32 {
+		return ErrEntryValue
 	}
-	return ErrEntryValue
+	v, likely, ok := e.t.EntryRegister(e.trace, e.index, arch.Reg(inner[0]-opReg0))
+	if !ok {
+		return ErrEntryValue
+	}
+	e.entry, e.likely = true, e.likely || likely
+	return e.push(v)
 }
 
 func (e *evaluator) deref(n int) error {
@@ -129,7 +134,7 @@ func (e *evaluator) deref(n int) error {
 		return err
 	}
 	var buf [8]byte
-	if _, err := e.t.k.Read(buf[:n], addr); err != nil {
+	if _, err := e.t.mem.Read(buf[:n], addr); err != nil {
 		return err
 	}
 	return e.push(binary.LittleEndian.Uint64(buf[:]))

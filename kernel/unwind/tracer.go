@@ -16,7 +16,8 @@ import (
 // goroutines.
 type Tracer struct {
 	k       *kernel.Kernel
-	mem     reader        // of stacks and code: k
+	mem     reader // of stacks and code: k
+	runtime func(link uint64) uint64
 	modules *module.Table // nil where modules cannot be read
 	text    *text
 	size    uint64 // of a task's stack in bytes
@@ -43,7 +44,7 @@ func New(k *kernel.Kernel, modules *module.Table) (*Tracer, error) {
 	if a := k.Image().Facts().Arch; a != dump.ArchX86_64 {
 		return nil, fmt.Errorf("%w: %s", ErrArch, a)
 	}
-	t := &Tracer{k: k, mem: k, modules: modules, text: newText(k, modules), size: threadSize(k), stacks: map[int][]Stack{}}
+	t := &Tracer{k: k, mem: k, runtime: k.Runtime, modules: modules, text: newText(k, modules), size: threadSize(k), stacks: map[int][]Stack{}}
 	if len(t.text.image) == 0 {
 		return nil, fmt.Errorf("symbols _stext and _etext: %w", kernel.ErrNotFound)
 	}
