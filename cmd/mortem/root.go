@@ -56,7 +56,7 @@ func newRoot(stdout, stderr io.Writer) *cobra.Command {
 		return usage("%w; see '%s --help'", err, c.CommandPath())
 	})
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "print the result as JSON")
-	for _, c := range []*cobra.Command{a.dcacheCommand(), a.supersCommand(), a.dentryCommand(), a.typeCommand(), a.evalCommand(), a.debuginfoCommand(), a.packCommand()} {
+	for _, c := range []*cobra.Command{a.dcacheCommand(), a.supersCommand(), a.dentryCommand(), a.typeCommand(), a.evalCommand(), a.debuginfoCommand(), a.packCommand(), a.modCommand()} {
 		root.AddCommand(c)
 	}
 	root.AddCommand(a.infoCommand())
