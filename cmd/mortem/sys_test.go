@@ -32,7 +32,7 @@ func TestSys(t *testing.T) {
 
 // TestSysKdump: a machine that panicked.
 func TestSysKdump(t *testing.T) {
-	status, out, errs := mortem(t, "sys", "--vmlinux", fixtures.Path(t, kerneltest.Vmlinux), fixtures.Path(t, "kdump/vmcore.kdump"))
+	status, out, errs := mortem(t, "sys", "--vmlinux", fixtures.Path(t, kerneltest.Vmlinux), fixtures.Unpacked(t, "kdump/vmcore.kdump"))
 	if status != exitAnswered || errs != "" {
 		t.Errorf("status %d, %s", status, errs)
 	}

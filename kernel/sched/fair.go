@@ -1,6 +1,7 @@
 package sched
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/kmortem/mortem/kernel"
@@ -47,67 +48,80 @@ func (r *Reader) resolveFair() error {
 
 // fairTasks collects the tasks of the fair classes.
 func (r *Reader) fairTasks(q *Queue) error {
-	return r.fairQueue(q.Addr+r.rq.Fair.Offset(), 0, 0, &q.Fair)
+	return r.fairQueue(q.Addr+r.rq.Fair.Offset(), 0, &q.Fair)
 }
 
-// maxGroupDepth bounds how deep groups can be nested.
-const maxGroupDepth = 256
+// fairQueue collects the tasks of a struct cfs_rq and of the groups in it.
+func (r *Reader) fairQueue(at, group uint64, to *[]Entry) error {
+	w := fairWalk{r: r, to: to, queues: map[uint64]bool{}}
+	w.queue(at, group)
+	return w.err
+}
 
-// fairQueue collects the tasks of a struct cfs_rq and of the groups in it. The one
-// that runs is not in the tree.
-func (r *Reader) fairQueue(at, group uint64, depth int, to *[]Entry) error {
-	if depth == maxGroupDepth {
-		return fmt.Errorf("struct cfs_rq at %#x: groups are nested deeper than can be", at)
+// fairWalk goes through the queues of groups within groups, each once.
+type fairWalk struct {
+	r      *Reader
+	to     *[]Entry
+	queues map[uint64]bool
+	err    error // the first one
+}
+
+func (w *fairWalk) fail(what string, at uint64, err error) {
+	if err != nil && w.err == nil {
+		w.err = fmt.Errorf("struct %s at %#x: %w", what, at, err)
 	}
-	current, err := r.k.Uint64(at + r.fair.rq.Current.Offset())
-	if err != nil {
-		return fmt.Errorf("struct cfs_rq at %#x: %w", at, err)
+}
+
+var errTwice = errors.New("it is in the tree of more than one group, or in its own")
+
+// queue collects the tasks of one struct cfs_rq. The entity that runs is not in the
+// tree.
+func (w *fairWalk) queue(at, group uint64) {
+	if w.queues[at] {
+		w.fail("cfs_rq", at, errTwice)
+		return
 	}
+	w.queues[at] = true
+	l := &w.r.fair.rq
+	current, err := w.r.k.Uint64(at + l.Current.Offset())
+	w.fail("cfs_rq", at, err)
 	if current != 0 {
-		err = r.fairEntity(current, group, depth, true, to)
+		w.entity(current, group, true)
 	}
-	treeErr := r.tree(at+r.fair.rq.Root.Offset(), func(node uint64) {
-		entity := node - r.fair.entity.Node.Offset()
-		if e := r.fairEntity(entity, group, depth, false, to); e != nil && err == nil {
-			err = e
-		}
+	err = w.r.tree(at+l.Root.Offset(), func(node uint64) {
+		w.entity(node-w.r.fair.entity.Node.Offset(), group, false)
 	})
-	if treeErr != nil && err == nil {
-		err = fmt.Errorf("struct cfs_rq at %#x: %w", at, treeErr)
-	}
-	return err
+	w.fail("cfs_rq", at, err)
 }
 
-// fairEntity adds a task, or the tasks of a group.
-func (r *Reader) fairEntity(at, group uint64, depth int, current bool, to *[]Entry) error {
-	l := &r.fair.entity
-	b, err := r.k.Peek(at, make([]byte, l.Span()))
+// entity adds a task, or the tasks of a group.
+func (w *fairWalk) entity(at, group uint64, current bool) {
+	l := &w.r.fair.entity
+	b, err := w.r.k.Peek(at, make([]byte, l.Span()))
 	if err != nil {
-		return fmt.Errorf("struct sched_entity at %#x: %w", at, err)
+		w.fail("sched_entity", at, err)
+		return
 	}
 	if current && l.OnRQ.Has() && l.OnRQ.Get(b) == 0 {
-		return nil // it is about to sleep
+		return // it is about to sleep
 	}
-	if l.Queue.Has() {
-		if queue := l.Queue.Get(b); queue != 0 {
-			inner := group
-			if r.fair.rq.Group.Has() {
-				if inner, err = r.k.Uint64(queue + r.fair.rq.Group.Offset()); err != nil {
-					return fmt.Errorf("struct cfs_rq at %#x: %w", queue, err)
-				}
-			}
-			return r.fairQueue(queue, inner, depth+1, to)
+	if l.Queue.Has() && l.Queue.Get(b) != 0 {
+		queue := l.Queue.Get(b)
+		if w.r.fair.rq.Group.Has() {
+			group, err = w.r.k.Uint64(queue + w.r.fair.rq.Group.Offset())
+			w.fail("cfs_rq", queue, err)
 		}
+		w.queue(queue, group)
+		return
 	}
-	e := Entry{Task: at - r.entity.Fair.Offset(), Group: group, Current: current}
+	e := Entry{Task: at - w.r.entity.Fair.Offset(), Group: group, Current: current}
 	if l.Vruntime.Has() {
 		e.Vruntime = l.Vruntime.Get(b)
 	}
 	if l.Delayed.Has() {
 		e.Delayed = l.Delayed.Get(b) != 0
 	}
-	*to = append(*to, e)
-	return nil
+	*w.to = append(*w.to, e)
 }
 
 // maxQueued bounds how many tasks can be on one list.

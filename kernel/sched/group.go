@@ -178,7 +178,7 @@ func (r *Reader) groupQueue(g *Group, cpu int, queues uint64) error {
 	if !q.Throttled && q.Depth == 0 && (q.Queued == 0 || !g.Limited) {
 		return nil
 	}
-	err = r.fairQueue(at, g.Addr, 0, &q.Tasks)
+	err = r.fairQueue(at, g.Addr, &q.Tasks)
 	if limboErr := r.limboTasks(at, g.Addr, &q.Tasks); err == nil {
 		err = limboErr
 	}

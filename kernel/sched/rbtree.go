@@ -50,22 +50,29 @@ func (r *Reader) tree(root uint64, f func(node uint64)) error {
 }
 
 type treeWalk struct {
-	r    *Reader
-	root uint64
-	f    func(node uint64)
-	err  error
+	r     *Reader
+	root  uint64
+	f     func(node uint64)
+	count int
+	err   error
 }
 
 // node walks what is below a node. That each node names the one above it as its
-// parent makes walking in a circle impossible, save up to the bound of the depth.
+// parent makes walking in a circle impossible, save up to the bound of the depth; a
+// node whose children are one and the same would still double the work at each level,
+// hence the count.
 func (w *treeWalk) node(at, parent uint64, depth int) {
-	if at == 0 {
+	if at == 0 || w.count > maxQueued {
 		return
 	}
+	w.count++
 	b, err := w.r.k.Peek(at, make([]byte, w.r.node.Size()))
 	switch l := &w.r.node; {
 	case err != nil:
 		w.fail(at, "it cannot be read", err)
+		return
+	case w.count > maxQueued:
+		w.fail(at, "the tree has more nodes than there can be", nil)
 		return
 	case depth == maxTreeDepth:
 		w.fail(at, "the tree is deeper than it can be", nil)

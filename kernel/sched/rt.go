@@ -60,6 +60,10 @@ func (r *Reader) rtTasks(q *Queue) error {
 	return r.rtQueue(at, 0, &q.RealTime)
 }
 
+// maxGroupDepth bounds how deep groups of real-time tasks can be nested: without
+// bandwidth of its own, which must be part of that above, none can be made.
+const maxGroupDepth = 32
+
 // rtQueue collects the tasks of a struct rt_rq, which has a list for each priority,
 // and of the groups in it.
 func (r *Reader) rtQueue(at uint64, depth int, to *[]Entry) error {

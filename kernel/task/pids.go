@@ -148,7 +148,14 @@ func (p *pidReader) byRadixTree() iter.Seq2[uint64, error] {
 			yield(0, err)
 			return
 		}
-		p.radixNode(&l, root, 64, yield)
+		entries := 0
+		p.radixNode(&l, root, 64, func(pid uint64, err error) bool {
+			if entries++; entries > maxTasks {
+				yield(0, fmt.Errorf("radix tree of the pid namespace: it has more entries than there can be"))
+				return false
+			}
+			return yield(pid, err)
+		})
 	}
 }
 

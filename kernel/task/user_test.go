@@ -17,7 +17,7 @@ import (
 // programs, one of them with five levels of page tables.
 func TestUserMemory(t *testing.T) {
 	t.Run("small", func(t *testing.T) {
-		checkUserMemory(t, fixtures.Unpacked(t, "small/vmcore.elf"), fixtures.Truth(t, "small"))
+		checkUserMemory(t, fixtures.Unpacked(t, "cut/qemu.elf"), fixtures.Truth(t, "small"))
 	})
 	t.Run("main", func(t *testing.T) {
 		checkUserMemory(t, fixtures.OnDemand(t, "main/vmcore.elf"), fixtures.OnDemandTruth(t, "main"))
