@@ -90,7 +90,7 @@ func compareAt(tr *Tracer, c *cfi, addr uint64) string {
 	if !ok {
 		return "no ORC"
 	}
-	rules, err := c.rules(addr)
+	rules, err := c.find(addr)
 	if err != nil {
 		return "no CFI"
 	}
@@ -165,7 +165,7 @@ func TestCodeAgreesWithCFI(t *testing.T) {
 }
 
 func compareCode(c *cfi, code []byte, start uint64, off int) string {
-	rules, err := c.rules(start + uint64(off) - 1)
+	rules, err := c.find(start + uint64(off) - 1)
 	f, ok := amd64.FrameAt(code, off)
 	switch {
 	case err != nil || rules.CFA.Rule != frame.RuleCFA:

@@ -18,6 +18,7 @@ import (
 type cfi struct {
 	offset  uint64 // runtime less link addresses
 	entries frame.FrameDescriptionEntries
+	cache   cache[*frame.FrameContext] // nil where there are no rules
 }
 
 // sections is what a source of debug information implements when it has the
@@ -100,7 +101,21 @@ func checkCFI(data []byte) error {
 }
 
 // rules finds the rules for a runtime address.
-func (c *cfi) rules(addr uint64) (ctx *frame.FrameContext, err error) {
+func (c *cfi) rules(addr uint64) (*frame.FrameContext, error) {
+	rules := c.cache.get(addr, func() *frame.FrameContext {
+		ctx, err := c.find(addr)
+		if err != nil {
+			return nil
+		}
+		return ctx
+	})
+	if rules == nil {
+		return nil, errNoData
+	}
+	return rules, nil
+}
+
+func (c *cfi) find(addr uint64) (ctx *frame.FrameContext, err error) {
 	link := addr - c.offset
 	entry, err := c.entries.FDEForPC(link)
 	if err != nil {

@@ -18,18 +18,35 @@ func (byCode) sure() Confidence { return Likely }
 // maxCode bounds the code that is followed, in bytes.
 const maxCode = 1 << 16
 
+// codeFrame is a function's frame at an address, and whether it is known.
+type codeFrame struct {
+	amd64.Frame
+	ok bool
+}
+
 // layout is the frame of the function that a state is in.
-func (byCode) layout(w *walk, s *state) (amd64.Frame, bool) {
+func (c byCode) layout(w *walk, s *state) (amd64.Frame, bool) {
+	// The functions on the two sides of an address can differ.
+	key := s.pc << 1
+	if s.exact {
+		key |= 1
+	}
+	f := w.t.codes.get(key, func() codeFrame { return c.follow(w, s) })
+	return f.Frame, f.ok
+}
+
+func (byCode) follow(w *walk, s *state) codeFrame {
 	fn, ok := w.t.Function(&Frame{PC: s.pc, Return: !s.exact})
 	if !ok || s.pc < fn.Start || s.pc-fn.Start > maxCode || strings.Contains(fn.Name, ".cold") {
-		return amd64.Frame{}, false // the cold part of a function is jumped into
+		return codeFrame{} // the cold part of a function is jumped into
 	}
 	code := make([]byte, min(max(fn.Size, s.pc-fn.Start), maxCode))
 	n, _ := w.t.mem.Read(code, fn.Start)
 	if uint64(n) < s.pc-fn.Start {
-		return amd64.Frame{}, false
+		return codeFrame{}
 	}
-	return amd64.FrameAt(code[:n], int(s.pc-fn.Start))
+	f, ok := amd64.FrameAt(code[:n], int(s.pc-fn.Start))
+	return codeFrame{f, ok}
 }
 
 func (c byCode) next(w *walk, s *state) (step, error) {

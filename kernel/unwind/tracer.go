@@ -27,6 +27,7 @@ type Tracer struct {
 	entry   *entryCode
 	hooks   hooks
 
+	codes   cache[codeFrame]
 	cfiOnce sync.Once
 	cfiData *cfi
 	cfiErr  error

@@ -224,7 +224,11 @@ func (w *walk) frame(s *state) Frame {
 // next tries the methods in turn.
 func (w *walk) next(tr *Trace, s *state) (step, error) {
 	var why error
-	for _, u := range w.methods(s) {
+	for i := range methods {
+		u := w.method(i, s)
+		if u == nil {
+			continue
+		}
 		n, err := u.next(w, s)
 		if err == nil && !n.end {
 			err = w.progress(s, &n)
@@ -260,32 +264,44 @@ func (w *walk) next(tr *Trace, s *state) (step, error) {
 // maxFaults bounds how often a search for return addresses may take over.
 const maxFaults = 8
 
-// methods are those to try for a function, the best first.
-func (w *walk) methods(s *state) []unwinder {
-	var list [6]unwinder
-	all := list[:0]
+// methods is how many there are for method to choose from.
+const methods = 5
+
+// method is the n-th to try for a function, the best first; nil where that one is
+// not for this function.
+func (w *walk) method(n int, s *state) unwinder {
 	if w.opt.Scan {
 		return nil
 	}
-	if w.t.orc != nil {
-		all = append(all, w.t.orc)
-	}
 	image := w.t.text.inImage(s.lookup())
-	if image { // objtool leaves some functions out (STACK_FRAME_NON_STANDARD)
-		if c, err := w.t.cfi(); err == nil {
-			all = append(all, c)
+	module := !image && w.t.text.inModule(s.lookup())
+	switch n {
+	case 0:
+		if w.t.orc != nil {
+			return w.t.orc
+		}
+	case 1:
+		// Also with ORC: objtool leaves some functions out, which are
+		// marked with STACK_FRAME_NON_STANDARD.
+		if image {
+			if c, err := w.t.cfi(); err == nil {
+				return c
+			}
+		}
+	case 2:
+		if w.t.orc == nil {
+			return w.t.entry
+		}
+	case 3:
+		if !w.trial && (image || module) {
+			return byCode{}
+		}
+	case 4:
+		if w.t.frames || !image && !module {
+			return framePointer{}
 		}
 	}
-	if w.t.orc == nil {
-		all = append(all, w.t.entry)
-	}
-	if !w.trial && (image || w.t.text.inModule(s.lookup())) {
-		all = append(all, byCode{})
-	}
-	if w.t.frames || !image && !w.t.text.inModule(s.lookup()) {
-		all = append(all, framePointer{})
-	}
-	return all
+	return nil
 }
 
 // describe says how the next frame was found. A frame is no surer than the one
