@@ -2,6 +2,7 @@ package task
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/kmortem/mortem/kernel"
 	"github.com/kmortem/mortem/kernel/vfs"
@@ -19,7 +20,8 @@ type Details struct {
 	cred  credLayout
 	files filesReader
 	group groupReader
-	ticks uint64 // ns in a tick; 0 where times are in ns
+	inums map[string]uint64 // where a namespace's structure has its inode number, by type
+	ticks uint64            // ns in a tick; 0 where times are in ns
 }
 
 // moreLayout are the members of struct task_struct (include/linux/sched.h) that
@@ -88,18 +90,21 @@ func NewDetails(r *Reader, fs *vfs.FS) (*Details, error) {
 		return nil, fmt.Errorf("details of tasks: %w", err)
 	}
 	d.group.resolve(r.k)
+	d.inums = inumOffsets(r.k)
 	d.ticks = tickLength(r.k)
 	return d, nil
 }
 
-// tickLength is how many ns a unit of utime is; 0 for 1.
+// tickLength is how many ns a unit of utime is; 0 for 1. A cputime_t of 64 bits by
+// its name is in ns, as kernels with CONFIG_VIRT_CPU_ACCOUNTING_GEN have it; the one
+// that counts ticks is an unsigned long.
 func tickLength(k *kernel.Kernel) uint64 {
 	t, err := k.Type("struct task_struct")
 	if err != nil {
 		return 0
 	}
 	f, err := t.Field("utime")
-	if err != nil || f.Type.Name != "cputime_t" {
+	if err != nil || f.Type.Name != "cputime_t" || strings.Contains(f.Type.Strip().Name, "long long") {
 		return 0
 	}
 	ns, err := k.Object("tick_nsec").Uint()

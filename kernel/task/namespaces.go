@@ -68,16 +68,30 @@ func (d *Details) Namespaces(t *Task, c *Credentials) ([]Namespace, error) {
 	return list, first
 }
 
-// inum is a namespace's inode number: ns.inum since 3.19, proc_inum from 3.8 on.
+// inum is a namespace's inode number.
 func (d *Details) inum(typeName string, addr uint64) (uint32, error) {
-	t, err := d.k.Type(typeName)
-	if err != nil {
+	offset, ok := d.inums[typeName]
+	if !ok {
 		return 0, nil
 	}
-	for _, path := range []string{"ns.inum", "proc_inum"} {
-		if f, err := t.Field(path); err == nil {
-			return d.k.Uint32(addr + uint64(f.Offset))
+	return d.k.Uint32(addr + offset)
+}
+
+// inumOffsets finds where the structures have their inode numbers: in ns.inum since
+// 3.19, in proc_inum from 3.8 on.
+func inumOffsets(k *kernel.Kernel) map[string]uint64 {
+	offsets := map[string]uint64{}
+	for _, name := range []string{"cgroup_namespace", "ipc_namespace", "mnt_namespace", "net", "pid_namespace", "time_namespace", "user_namespace", "uts_namespace"} {
+		t, err := k.Type("struct " + name)
+		if err != nil {
+			continue
+		}
+		for _, path := range []string{"ns.inum", "proc_inum"} {
+			if f, err := t.Field(path); err == nil {
+				offsets["struct "+name] = uint64(f.Offset)
+				break
+			}
 		}
 	}
-	return 0, nil
+	return offsets
 }

@@ -14,11 +14,13 @@ import (
 // paths names what a struct path (include/linux/path.h: a mount and a dentry)
 // stands for, as /proc does for a reader at the machine's root.
 type paths struct {
-	k      *kernel.Kernel
-	fs     *vfs.FS
-	inner  uint64 // offset of the struct vfsmount in the struct mount
-	fsdata uint64 // offset of d_fsdata
-	dname  uint64 // offset of d_dname in struct dentry_operations; 0 for none
+	k  *kernel.Kernel
+	fs *vfs.FS
+	// Offsets; 0 for what the kernel does not have.
+	inner   uint64 // of the struct vfsmount in the struct mount
+	private uint64 // of i_private in struct inode
+	nsOps   uint64 // of ops in struct ns_common
+	dname   uint64 // of d_dname in struct dentry_operations
 
 	once   sync.Once
 	mounts map[uint64]*vfs.Mount
@@ -35,7 +37,8 @@ func newPaths(fs *vfs.FS) (*paths, error) {
 		}
 	}
 	offset("struct mount", "mnt", &p.inner) // one and the same before 3.3
-	offset("struct dentry", "d_fsdata", &p.fsdata)
+	offset("struct inode", "i_private", &p.private)
+	offset("struct ns_common", "ops", &p.nsOps)
 	offset("struct dentry_operations", "d_dname", &p.dname)
 	return p, nil
 }
@@ -142,6 +145,8 @@ func (p *paths) special(d *vfs.Dentry) (string, bool) {
 		return "anon_inode:" + name, true
 	case "ns_dname":
 		return fmt.Sprintf("%s:[%d]", p.namespaceKind(d), p.number(d)), true
+	case "pidfs_dname": // since 6.9; before, pidfds were anonymous inodes
+		return "anon_inode:[pidfd]", true
 	case "simple_dname":
 		return "/" + name + " (deleted)", true
 	case "dmabuffs_dname":
@@ -158,22 +163,22 @@ func (p *paths) number(d *vfs.Dentry) uint64 {
 	return i.Number
 }
 
-// namespaceKind is the name in the struct proc_ns_operations that d_fsdata points
-// to (fs/nsfs.c, until 6.8).
+// namespaceKind is the name in the struct proc_ns_operations of the struct ns_common
+// that i_private points to (fs/nsfs.c, since 3.19).
 func (p *paths) namespaceKind(d *vfs.Dentry) string {
 	const unknown, longest = "ns", 16
-	if p.fsdata == 0 {
+	if p.private == 0 || p.nsOps == 0 {
 		return unknown
 	}
-	ops, err := p.k.Uint64(d.Addr + p.fsdata)
-	if err != nil {
-		return unknown
+	at := d.Inode + p.private
+	for _, offset := range []uint64{0, p.nsOps, 0} { // name is the first member of the last
+		next, err := p.k.Uint64(at + offset)
+		if err != nil {
+			return unknown
+		}
+		at = next
 	}
-	text, err := p.k.Uint64(ops) // name is the first member
-	if err != nil {
-		return unknown
-	}
-	b, err := p.k.CString(text, longest)
+	b, err := p.k.CString(at, longest)
 	if err != nil || len(b) == 0 {
 		return unknown
 	}

@@ -30,6 +30,9 @@ func (d *Details) User(m *Memory) (*User, error) {
 	if err != nil {
 		return nil, &kernel.ReadError{Addr: m.pgd, Err: err}
 	}
+	if phys&(d.k.PageSize()-1) != 0 {
+		return nil, fmt.Errorf("struct mm_struct at %#x: pgd is %#x, which is no table's address", m.Addr, m.pgd)
+	}
 	encryption, _ := facts.VMCoreInfo.Number("sme_mask")
 	return &User{image: d.k.Image(), space: paging.NewAMD64(d.k.Image(), phys, d.fiveLevels(), uint64(encryption))}, nil
 }
