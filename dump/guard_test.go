@@ -5,6 +5,7 @@ package dump_test
 import (
 	"errors"
 	"os"
+	"sync/atomic"
 	"testing"
 
 	"github.com/kmortem/mortem/dump"
@@ -51,13 +52,13 @@ func TestCutWhileOpen(t *testing.T) {
 			if _, err := img.ReadPhys(buf, 690*4096); !errors.Is(err, dump.ErrMissing) {
 				t.Errorf("read: %v", err)
 			}
-			bad := 0
+			var bad atomic.Int64 // pages of both workers
 			err = img.Sweep(t.Context(), 2, func(_ int, p dump.Page) error {
 				if p.Err != nil {
 					if !errors.Is(p.Err, dump.ErrMissing) || p.Data != nil {
 						return p.Err
 					}
-					bad++
+					bad.Add(1)
 					return nil
 				}
 				if p.Data[100] == 77 {
@@ -68,7 +69,7 @@ func TestCutWhileOpen(t *testing.T) {
 			if err != nil && !errors.Is(err, dump.ErrMissing) {
 				t.Errorf("sweep: %v", err)
 			}
-			if err == nil && bad == 0 {
+			if err == nil && bad.Load() == 0 {
 				t.Error("the sweep noticed nothing")
 			}
 			if _, err := dump.Stat(t.Context(), img); err != nil && !errors.Is(err, dump.ErrMissing) {
