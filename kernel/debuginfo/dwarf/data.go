@@ -39,6 +39,7 @@ type Data struct {
 	infos  map[*unit]*unitInfo
 	lines  map[lineKey]*lineTable
 	codes  map[*unit]*unitCode
+	frames map[uint64][]Frame
 }
 
 // Options say what goes with the main file.
@@ -73,6 +74,7 @@ func New(sections Sections, opts Options) (*Data, error) {
 		infos:  map[*unit]*unitInfo{},
 		lines:  map[lineKey]*lineTable{},
 		codes:  map[*unit]*unitCode{},
+		frames: map[uint64][]Frame{},
 		guard:  opts.Guard,
 		store:  opts.Store,
 	}

@@ -45,9 +45,34 @@ type codeRange struct {
 	die int // offset in the section
 }
 
+// maxFrames bounds how many addresses Frames remembers: the stacks of one dump
+// share most of theirs.
+const maxFrames = 1 << 14
+
 // Frames returns the functions at an address, as linked, from the innermost
-// inlined one outwards; nil where there is no function.
+// inlined one outwards; nil where there is no function. They are not to be
+// changed.
 func (d *Data) Frames(addr uint64) (frames []Frame, err error) {
+	d.mu.RLock()
+	frames, known := d.frames[addr]
+	d.mu.RUnlock()
+	if known {
+		return frames, nil
+	}
+	frames, err = d.findFrames(addr)
+	if err != nil {
+		return frames, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.frames) >= maxFrames {
+		clear(d.frames)
+	}
+	d.frames[addr] = frames
+	return frames, nil
+}
+
+func (d *Data) findFrames(addr uint64) (frames []Frame, err error) {
 	err = d.guard(func() error {
 		d.unitsAt(addr, func(u *unit) bool {
 			frames, err = d.framesIn(u, addr)
