@@ -1,7 +1,6 @@
 package vfs
 
 import (
-	"bytes"
 	"fmt"
 
 	"github.com/kmortem/mortem/kernel"
@@ -135,50 +134,4 @@ func (fs *FS) NameOf(d *Dentry) (string, error) {
 		return "", err
 	}
 	return cstr.Show(b), nil
-}
-
-// Path returns the dentry's path from the root of its file system, escaped to
-// be shown; see Mounts.PathOf for the path that a process sees. When an
-// ancestor cannot be read, the path starts with "…/" and comes with the error.
-func (fs *FS) Path(d *Dentry) (string, error) {
-	parts, err := fs.ancestry(d)
-	var s bytes.Buffer
-	if err != nil {
-		s.WriteString("…")
-	}
-	for i := len(parts) - 1; i >= 0; i-- {
-		s.WriteByte('/')
-		s.WriteString(parts[i])
-	}
-	if s.Len() == 0 {
-		return "/", nil
-	}
-	return s.String(), err
-}
-
-// maxDepth bounds how deep a directory tree can be. PATH_MAX allows 2,048
-// levels in one path; trees deeper than that can be built, step by step.
-const maxDepth = 1 << 16
-
-// ancestry returns the names from d up to, and without, the root.
-func (fs *FS) ancestry(d *Dentry) ([]string, error) {
-	var parts []string
-	cur := *d
-	buf := make([]byte, fs.dentry.Span())
-	for depth := 0; cur.Parent != cur.Addr; depth++ {
-		if depth == maxDepth {
-			return parts, fmt.Errorf("struct dentry at %#x has more than %d ancestors", d.Addr, maxDepth)
-		}
-		name, err := fs.NameOf(&cur)
-		if err != nil {
-			return parts, err
-		}
-		parts = append(parts, name)
-		b, err := fs.k.Peek(cur.Parent, buf)
-		if err != nil {
-			return parts, fmt.Errorf("parent of struct dentry at %#x: %w", cur.Addr, err)
-		}
-		fs.dentry.decode(&cur, cur.Parent, b)
-	}
-	return parts, nil
 }

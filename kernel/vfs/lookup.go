@@ -71,12 +71,15 @@ func (m *Mounts) top(mount *Mount, dentry uint64) (*Mount, uint64) {
 }
 
 // child finds a child of a directory by name. An unhashed one (of a deleted
-// file) is taken only where no other has the name.
+// file) is taken only where no other has the name. The error of a list that
+// breaks counts only where nothing was found before the break.
 func (fs *FS) child(dir *Dentry, name string, prefer func(*Dentry) bool) (uint64, error) {
 	var newest, deleted uint64
+	missing := ErrNoDentry
 	for d, err := range fs.Children(dir) {
 		if err != nil {
-			return 0, err
+			missing = err
+			continue
 		}
 		raw, err := fs.RawName(d)
 		if err != nil || string(raw) != name && cstr.Show(raw) != name {
@@ -97,5 +100,5 @@ func (fs *FS) child(dir *Dentry, name string, prefer func(*Dentry) bool) (uint64
 	case deleted != 0:
 		return deleted, nil
 	}
-	return 0, ErrNoDentry
+	return 0, missing
 }

@@ -2,8 +2,6 @@ package vfs
 
 import (
 	"fmt"
-	"slices"
-	"strings"
 
 	"github.com/kmortem/mortem/kernel"
 	"github.com/kmortem/mortem/kernel/cstr"
@@ -241,89 +239,3 @@ func (m *Mounts) Of(super uint64) []*Mount { return m.bySuper[super] }
 
 // InitNamespace is the address of the first mount namespace.
 func (m *Mounts) InitNamespace() uint64 { return m.initNS }
-
-// maxMountDepth bounds how deep mounts can be nested.
-const maxMountDepth = 4096
-
-// PathOfMount is the path of a mount's root in its namespace, escaped.
-func (m *Mounts) PathOfMount(mount *Mount) (string, error) {
-	path := ""
-	for depth := 0; mount.Parent != mount.Addr; depth++ {
-		parent, ok := m.byAddr[mount.Parent]
-		if !ok || depth == maxMountDepth {
-			return "…" + path, fmt.Errorf("mount %d: its parent mount %#x is not among the mounts", mount.ID, mount.Parent)
-		}
-		part, err := m.below(mount.Mountpoint, parent.Root)
-		if err != nil {
-			return "…" + path, err
-		}
-		path, mount = part+path, parent
-	}
-	if path == "" {
-		path = "/"
-	}
-	return path, nil
-}
-
-// errNotBelow: the dentry is outside of the mount, as after a bind mount.
-var errNotBelow = fmt.Errorf("the dentry is not below the mount's root")
-
-// below is the path from one dentry down to another, "" where they are the same.
-func (m *Mounts) below(dentry, root uint64) (string, error) {
-	var parts []string
-	for addr := dentry; addr != root; {
-		d, err := m.fs.Dentry(addr)
-		if err != nil {
-			return "", err
-		}
-		if d.Root() || len(parts) == maxDepth {
-			return "", errNotBelow
-		}
-		name, err := m.fs.NameOf(d)
-		if err != nil {
-			return "", err
-		}
-		parts = append(parts, "/"+name)
-		addr = d.Parent
-	}
-	slices.Reverse(parts)
-	return strings.Join(parts, ""), nil
-}
-
-// PathOf is the path by which a process of the first mount namespace reaches
-// the dentry, escaped to be shown. Where the file system is not mounted there,
-// another namespace's mount is taken, and where it is mounted nowhere the path
-// within the file system, with the type in front: "pipefs:/".
-func (m *Mounts) PathOf(d *Dentry) (string, error) {
-	for _, first := range []bool{true, false} {
-		for _, mount := range m.bySuper[d.Super] {
-			if mount.Namespace == 0 || (mount.Namespace == m.initNS) != first {
-				continue
-			}
-			path, err := m.below(d.Addr, mount.Root)
-			if err != nil {
-				continue
-			}
-			at, err := m.PathOfMount(mount)
-			if err != nil {
-				continue
-			}
-			return joinPath(at, path), nil
-		}
-	}
-	path, err := m.fs.Path(d)
-	if sb, sbErr := m.fs.SuperBlock(d.Super); sbErr == nil {
-		path = sb.Type + ":" + path
-	}
-	return path, err
-}
-
-func joinPath(mount, below string) string {
-	switch {
-	case below == "":
-		return mount
-	case mount == "/":
-		return below
-	}
-	return mount + below
-}
