@@ -50,12 +50,13 @@ var ErrNoTask = errors.New("no task fits")
 // collector makes a report.
 type collector struct {
 	*Tasks
-	opt    Options
-	walk   unwind.Options
-	cpus   map[uint64]*unwind.CPU // by the address of the task_struct
-	groups map[uint64][]int       // by hash: indexes into the report's
-	seed   maphash.Seed
-	report *Report
+	opt     Options
+	walk    unwind.Options
+	cpus    map[uint64]*unwind.CPU // by the address of the task_struct
+	orphans []*unwind.CPU          // whose task is not known
+	groups  map[uint64][]int       // by hash: indexes into the report's
+	seed    maphash.Seed
+	report  *Report
 }
 
 // Collect walks the stacks of the tasks that the options choose: those of the
@@ -75,6 +76,10 @@ func (t *Tasks) Collect(ctx context.Context, opt Options) (*Report, error) {
 		c.report.Coverage.Fail(err)
 	}
 	for i := range cpus {
+		if cpus[i].Task == nil && cpus[i].Source != "" {
+			c.orphans = append(c.orphans, &cpus[i])
+			continue
+		}
 		if cpus[i].Task == nil {
 			c.report.Coverage.Fail(fmt.Errorf("CPU %d: %w", cpus[i].Number, cpus[i].Err))
 			continue
@@ -86,6 +91,11 @@ func (t *Tasks) Collect(ctx context.Context, opt Options) (*Report, error) {
 	if err := c.others(ctx); err != nil {
 		return nil, err
 	}
+	for _, cpu := range c.orphans {
+		if cpu.Task == nil {
+			c.report.Coverage.Fail(fmt.Errorf("what CPU %d ran is not known: %w", cpu.Number, cpu.Err))
+		}
+	}
 	slices.SortStableFunc(c.report.Groups, func(a, b Group) int { return b.Count - a.Count })
 	return c.report, nil
 }
@@ -93,7 +103,7 @@ func (t *Tasks) Collect(ctx context.Context, opt Options) (*Report, error) {
 // idle adds the idle tasks of processors that had something to do.
 func (c *collector) idle(cpus []unwind.CPU) {
 	for i := range cpus {
-		if c.cpus[cpus[i].Idle] != nil {
+		if cpus[i].Idle == 0 || c.cpus[cpus[i].Idle] != nil {
 			continue
 		}
 		if tk, err := c.reader.At(cpus[i].Idle); err != nil {
@@ -115,7 +125,19 @@ func (c *collector) others(ctx context.Context) error {
 			continue
 		}
 		if c.cpus[tk.Addr] == nil {
-			c.add(tk, nil)
+			c.add(tk, c.orphan(tk))
+		}
+	}
+	return nil
+}
+
+// orphan is the processor without a known run queue that a task ran on, nil if
+// none.
+func (c *collector) orphan(tk *task.Task) *unwind.CPU {
+	for _, cpu := range c.orphans {
+		if c.tracer.Runs(cpu, tk) {
+			cpu.Task = tk
+			return cpu
 		}
 	}
 	return nil

@@ -1,6 +1,7 @@
 package unwind
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -20,6 +21,7 @@ type CPU struct {
 	// empty where there is none for this processor.
 	Registers arch.Registers
 	Source    string
+	pid       int // that NT_PRSTATUS names, 0 if none
 }
 
 // CPUs are the processors that were online, with the task that ran on each and
@@ -29,20 +31,27 @@ type CPU struct {
 // the order.
 func (t *Tracer) CPUs(tasks *task.Reader) ([]CPU, error) {
 	queues, err := tasks.CPUs()
-	if len(queues) == 0 {
-		return nil, err
-	}
 	list := make([]CPU, len(queues))
 	for i, q := range queues {
 		list[i].Number, list[i].Idle = q.Number, q.Idle
 		list[i].Task, list[i].Err = tasks.At(q.Current)
 	}
-	t.assign(list, t.k.Image().Facts().CPUs)
-	return list, err
+	return t.assign(list, t.k.Image().Facts().CPUs), err
 }
 
-// assign gives the notes to the processors.
-func (t *Tracer) assign(list []CPU, notes []dump.CPU) {
+// Runs tells whether a task ran on a processor whose run queue cannot be read: by
+// the stack pointer, or by the number in the note.
+func (t *Tracer) Runs(c *CPU, tk *task.Task) bool {
+	if c.Task != nil || c.Source == "" {
+		return false
+	}
+	sp, _ := c.Registers.Get(amd64.SP)
+	return tk.Stack != 0 && sp >= tk.Stack && sp < tk.Stack+t.size || c.pid != 0 && int32(c.pid) == tk.PID
+}
+
+// assign gives the notes to the processors. Those that fit none become processors
+// whose task is not known.
+func (t *Tracer) assign(list []CPU, notes []dump.CPU) []CPU {
 	notes = slices.Clone(notes)
 	for _, is := range []func(*CPU, *dump.CPU) bool{t.sameArea, t.sameStack, sameTask} {
 		for n := range notes {
@@ -53,12 +62,23 @@ func (t *Tracer) assign(list []CPU, notes []dump.CPU) {
 			}
 		}
 	}
+	known := len(list)
 	for n := range notes {
-		if i := notes[n].Index; notes[n].Source != "" && len(notes) == len(list) && i < len(list) && list[i].Source == "" {
+		i := notes[n].Index
+		switch {
+		case notes[n].Source == "":
+		case len(notes) == known && i < known && list[i].Source == "":
 			list[i].take(&notes[n])
+		default:
+			c := CPU{Number: i, Err: errNoQueue}
+			c.take(&notes[n])
+			list = append(list, c)
 		}
 	}
+	return list
 }
+
+var errNoQueue = errors.New("its run queue is not known")
 
 // take takes a note, which no other processor gets then.
 func (c *CPU) take(note *dump.CPU) {
@@ -66,6 +86,9 @@ func (c *CPU) take(note *dump.CPU) {
 		if reg, ok := amd64.ByName(r.Name); ok {
 			c.Registers.Set(reg, r.Value)
 		}
+	}
+	if note.Source == "NT_PRSTATUS" {
+		c.pid = note.PID
 	}
 	c.Source = note.Source
 	note.Source = ""

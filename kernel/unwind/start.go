@@ -16,7 +16,8 @@ import (
 // pushed, while the task went on at one place in the scheduler.
 type switchFrame struct {
 	frame  inactiveFrame
-	resume uint64 // before 4.9: where tasks go on
+	old    bool   // before 4.9
+	resume uint64 // before 4.9: where tasks go on, 0 if that was not found
 	forked uint64 // ret_from_fork, where a new thread starts
 }
 
@@ -31,7 +32,7 @@ type inactiveFrame struct {
 	Return        kernel.U64 `kernel:"ret_addr"`
 }
 
-func (f *switchFrame) find(k *kernel.Kernel) error {
+func (f *switchFrame) find(k *kernel.Kernel) {
 	for _, name := range []string{"ret_from_fork_asm", "ret_from_fork"} { // renamed in 6.5
 		if addr, err := k.Symbol(name); err == nil {
 			f.forked = addr
@@ -40,12 +41,10 @@ func (f *switchFrame) find(k *kernel.Kernel) error {
 	}
 	err := k.Resolve(&f.frame)
 	if err == nil {
-		return nil
+		return
 	}
-	if f.resume, err = resumePoint(k); err != nil {
-		return fmt.Errorf("where tasks are switched out is not known: %w", err)
-	}
-	return nil
+	f.old = true
+	f.resume, _ = resumePoint(k) // without it, the scheduler's own frame is left out
 }
 
 // errGone: the stack of a task that has exited was freed (since 4.9).
@@ -62,7 +61,7 @@ func (f *switchFrame) state(w *walk, t *task.Task) (state, error) {
 	if w.own.End == 0 || !w.own.holds(t.SP, 8) {
 		return state{}, fmt.Errorf("task %d: its stack pointer %#x is not on its stack at %#x", t.PID, t.SP, w.own.Start)
 	}
-	if f.resume != 0 {
+	if f.old {
 		return f.stateOld(w, t)
 	}
 	var buf [128]byte
@@ -101,6 +100,14 @@ func (f *switchFrame) stateOld(w *walk, t *task.Task) (state, error) {
 	r.Set(amd64.IP, f.resume)
 	s := fromRegisters(r)
 	s.method = BySwitch
+	if f.resume == 0 {
+		n, err := framePointer{}.next(w, &s)
+		if err != nil || n.end {
+			return state{}, fmt.Errorf("task %d: where it was switched out is not known", t.PID)
+		}
+		s = n.state
+		s.method, s.sure, s.note = ByFrame, Likely, "the scheduler's own frame is not known"
+	}
 	return s, nil
 }
 

@@ -51,9 +51,7 @@ func New(k *kernel.Kernel, modules *module.Table) (*Tracer, error) {
 	}
 	t.orc, _ = newORC(k, modules)
 	t.frames = t.orc == nil
-	if err := t.start.find(k); err != nil {
-		return nil, err
-	}
+	t.start.find(k)
 	t.entry = newEntryCode(k)
 	t.hooks.find(k)
 	return t, nil

@@ -116,6 +116,10 @@ func (w *walk) word(s *state, addr uint64) (uint64, error) {
 	return v, nil
 }
 
+// errStart: the return address is 0, which the code that starts processors and
+// threads pushes for unwinders to stop at.
+var errStart = errors.New("the return address is 0")
+
 // called makes the step to a caller whose return address lies below the
 // canonical frame address.
 func (n *step) called(w *walk, s *state, cfa uint64) error {
@@ -123,6 +127,9 @@ func (n *step) called(w *walk, s *state, cfa uint64) error {
 	pc, err := w.word(s, slot)
 	if err != nil {
 		return err
+	}
+	if pc == 0 && w.t.orc == nil {
+		return errStart
 	}
 	n.state.hooked = ""
 	if real, hook := w.unhook(pc, slot); hook != "" {
@@ -230,6 +237,9 @@ func (w *walk) next(tr *Trace, s *state) (step, error) {
 			continue
 		}
 		n, err := u.next(w, s)
+		if err == errStart {
+			return step{end: true}, nil
+		}
 		if err == nil && !n.end {
 			err = w.progress(s, &n)
 		}
