@@ -42,7 +42,7 @@ func exercise(t *testing.T, img Image) {
 	for _, addr := range addrs {
 		checkRead(t, img, buf, addr)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
+	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	pages := 0
 	err := img.Sweep(ctx, 1, func(_ int, p Page) error {

@@ -81,12 +81,6 @@ func TestCutWhileOpen(t *testing.T) {
 	}
 }
 
-func zlibConfig() dumpwriter.Config {
-	cfg := testConfig(4096)
-	cfg.Codec = dumpwriter.All(dumpwriter.Zlib)
-	return cfg
-}
-
 // TestGuardOthers: panics that are none of ours go through.
 func TestGuardOthers(t *testing.T) {
 	for name, fn := range map[string]func() error{

@@ -57,6 +57,13 @@ func testConfig(pageSize int) dumpwriter.Config {
 	}
 }
 
+// zlibConfig is testConfig with packed pages.
+func zlibConfig() dumpwriter.Config {
+	cfg := testConfig(4096)
+	cfg.Codec = dumpwriter.All(dumpwriter.Zlib)
+	return cfg
+}
+
 // file writes a dump into a file of a test.
 func file(t testing.TB, data []byte) string {
 	t.Helper()

@@ -60,18 +60,20 @@ func Verify(ctx context.Context, img Image, workers int, report func(*ReadError)
 	var damaged, missing, swept uint64
 	errs := make(chan *ReadError)
 	done := make(chan error, 1)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	go func() {
-		done <- collect(errs, report, &damaged, &missing)
-		for range errs { // a report that failed: let the workers see it
+		err := collect(errs, report, &damaged, &missing)
+		if err != nil {
+			cancel() // the workers, which may be waiting to report
 		}
+		done <- err
 	}()
 	counts := make([]struct {
 		n    uint64
 		seen byte     // keeps the reads from being optimized away
 		_    [56]byte // workers write side by side
 	}, max(1, workers))
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	err = img.Sweep(ctx, workers, func(w int, p Page) error {
 		counts[w].n++
 		if p.Err == nil {
