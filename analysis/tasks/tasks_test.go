@@ -58,6 +58,35 @@ func TestAll(t *testing.T) {
 	}
 }
 
+// TestTimes: a task was put on its processor before it stopped to run there, and ran
+// after it was started. The clocks of run queues and of the start differ a little.
+func TestTimes(t *testing.T) {
+	const slack = 1e9
+	r := analyze(t, tasks.Options{Queues: true})
+	now := uint64(0)
+	for _, q := range r.Queues {
+		now = max(now, q.Clock)
+	}
+	compared := 0
+	for i := range r.Tasks {
+		k := &r.Tasks[i]
+		if k.Idle || k.Sched.RanAgo == nil || k.Sched.SwitchedAgo == nil {
+			continue
+		}
+		compared++
+		if ran, in := *k.Sched.RanAgo, *k.Sched.SwitchedAgo; ran > in+slack || in+k.Sched.Start > now+slack || k.Sched.Runtime > now {
+			t.Errorf("%d %s: started at %d, put on its processor %d before %d, ran %d before, for %d in all",
+				k.PID, k.Comm, k.Sched.Start, in, now, ran, k.Sched.Runtime)
+		}
+		if k.State == "S" && k.Sched.WaitsFor != nil {
+			t.Errorf("%d %s sleeps, and waits for a processor", k.PID, k.Comm)
+		}
+	}
+	if compared < 300 {
+		t.Errorf("only %d were compared", compared)
+	}
+}
+
 // meminfo is MemTotal in KiB.
 func meminfo(text string) string {
 	f := strings.Fields(text)

@@ -189,7 +189,7 @@ func printLong(w *printer, t *tasks.Task) {
 			state += fmt.Sprintf(", killed by signal %d", e.Signal)
 		}
 	}
-	field(w, "state", "%s; flags %08x %s", state, uint64(t.Flags), strings.Join(t.FlagNames, " "))
+	field(w, "state", "%s; flags %s", state, strings.Join(append([]string{fmt.Sprintf("%08x", uint64(t.Flags))}, t.FlagNames...), " "))
 	if t.Sched != nil {
 		printSched(w, t.Sched)
 	}

@@ -30,16 +30,20 @@ type groupLayouts struct {
 		Throttles     kernel.Uint `kernel:"nr_throttled"`
 		Time          kernel.U64  `kernel:"throttled_time"`
 	}
-	ok bool
+	ok  bool
+	err error // why groups cannot be read although the kernel can throttle them
 }
 
 // resolveGroups finds out whether the kernel has bandwidth control. Without it no
 // group is throttled.
-func (r *Reader) resolveGroups() error {
+func (r *Reader) resolveGroups() {
 	g := &r.group
-	g.ok = r.k.Resolve(&g.group) == nil && r.k.Resolve(&g.bandwidth) == nil &&
-		r.fair.rq.Throttled.Has() && r.fair.rq.Remaining.Has()
-	return nil
+	if g.ok = r.fair.rq.Throttled.Has() && r.fair.rq.Remaining.Has(); !g.ok {
+		return
+	}
+	if g.err = r.k.Resolve(&g.group); g.err == nil {
+		g.err = r.k.Resolve(&g.bandwidth)
+	}
 }
 
 // HasBandwidth tells whether the kernel can throttle groups.
@@ -85,6 +89,10 @@ const maxTaskGroups = 16 << 20
 func (r *Reader) Groups() iter.Seq2[*Group, error] {
 	return func(yield func(*Group, error) bool) {
 		if !r.group.ok {
+			return
+		}
+		if r.group.err != nil {
+			yield(nil, fmt.Errorf("groups of tasks: %w", r.group.err))
 			return
 		}
 		head, err := r.k.Symbol("task_groups")

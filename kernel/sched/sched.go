@@ -72,11 +72,12 @@ func New(tasks *task.Reader) (*Reader, error) {
 			return nil, fmt.Errorf("run queues: %w", err)
 		}
 	}
-	for _, resolve := range []func() error{r.resolveFair, r.resolveRT, r.resolveDL, r.resolveGroups} {
+	for _, resolve := range []func() error{r.resolveFair, r.resolveRT, r.resolveDL} {
 		if err := resolve(); err != nil {
 			return nil, fmt.Errorf("run queues: %w", err)
 		}
 	}
+	r.resolveGroups()
 	return r, nil
 }
 

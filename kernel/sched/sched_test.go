@@ -10,9 +10,9 @@ import (
 	"github.com/kmortem/mortem/kernel/task"
 )
 
-func open(t *testing.T) (*sched.Reader, *task.Reader) {
+func open(t *testing.T, file string) (*sched.Reader, *task.Reader) {
 	t.Helper()
-	tasks, err := task.New(kerneltest.MainFS(t).Kernel())
+	tasks, err := task.New(kerneltest.FS(t, file).Kernel())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -26,9 +26,19 @@ func open(t *testing.T) (*sched.Reader, *task.Reader) {
 // TestQueues: a run queue has as many tasks as it says, all of them runnable and on
 // that processor, and each runnable task is on one, or in a group that is throttled.
 func TestQueues(t *testing.T) {
-	r, tasks := open(t)
+	t.Run("main", func(t *testing.T) {
+		checkQueues(t, fixtures.Path(t, kerneltest.Main), fixtures.Truth(t, "main").CPUs)
+	})
+	t.Run("kdump", func(t *testing.T) {
+		checkQueues(t, fixtures.Unpacked(t, "kdump/vmcore.kdump"), fixtures.Truth(t, "kdump").CPUs)
+	})
+}
+
+func checkQueues(t *testing.T, file string, cpus int) {
+	t.Helper()
+	r, tasks := open(t, file)
 	queues, errs := r.Queues()
-	if len(errs) > 0 || len(queues) != fixtures.Truth(t, "main").CPUs {
+	if len(errs) > 0 || len(queues) != cpus {
 		t.Fatalf("%d queues, %v", len(queues), errs)
 	}
 	queued := map[uint64]bool{}
@@ -77,7 +87,7 @@ func TestQueues(t *testing.T) {
 // TestThrottled: the planted group has 1 ms in each second, and is held back with
 // the two tasks that always want to run.
 func TestThrottled(t *testing.T) {
-	r, tasks := open(t)
+	r, tasks := open(t, fixtures.Path(t, kerneltest.Main))
 	truth := fixtures.Truth(t, "main")
 	n, held := 0, 0 // a new period may have begun on a processor
 	for g, err := range r.Groups() {

@@ -83,22 +83,35 @@ func stat(line string) []string {
 
 // TestWalksAgree: the list of tasks and the pid structures lead to the same ones.
 func TestWalksAgree(t *testing.T) {
-	g := openGuest(t)
-	seen := map[uint64]bool{}
-	for tk, err := range g.tasks.ByPID() {
+	t.Run("main", func(t *testing.T) { checkWalks(t, fixtures.Path(t, kerneltest.Main)) })
+	t.Run("kdump", func(t *testing.T) { checkWalks(t, fixtures.Unpacked(t, "kdump/vmcore.kdump")) })
+}
+
+func checkWalks(t *testing.T, file string) {
+	t.Helper()
+	tasks, err := task.New(kerneltest.FS(t, file).Kernel())
+	if err != nil {
+		t.Fatal(err)
+	}
+	listed := map[uint64]bool{}
+	for tk, err := range tasks.All() {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if seen[tk.Addr] {
-			t.Errorf("%d %s twice", tk.PID, tk.Comm)
+		listed[tk.Addr] = true
+	}
+	seen := map[uint64]bool{}
+	for tk, err := range tasks.ByPID() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if seen[tk.Addr] || !listed[tk.Addr] {
+			t.Errorf("%d %s has a number; twice %v, in the list %v", tk.PID, tk.Comm, seen[tk.Addr], listed[tk.Addr])
 		}
 		seen[tk.Addr] = true
-		if g.byPID[int(tk.PID)] == nil {
-			t.Errorf("%d %s has a number and is not in the list", tk.PID, tk.Comm)
-		}
 	}
-	if len(seen) != len(g.byPID) || len(seen) < 100 {
-		t.Errorf("%d by number, %d in the list", len(seen), len(g.byPID))
+	if len(seen) != len(listed) || len(seen) < 100 {
+		t.Errorf("%d by number, %d in the list", len(seen), len(listed))
 	}
 }
 

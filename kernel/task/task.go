@@ -1,5 +1,6 @@
 // Package task reads the kernel's tasks: struct task_struct
-// (include/linux/sched.h).
+// (include/linux/sched.h). Reader finds them and tells what they are and in which
+// state; Details reads what hangs from them.
 package task
 
 import (
