@@ -22,6 +22,7 @@ func (k *Kernel) checkBuildID(facts *dump.Facts, force bool) error {
 		return nil
 	}
 	if bytes.Equal(want, k.info.BuildID()) {
+		k.matched = true
 		return nil
 	}
 	return k.mismatched(force, fmt.Sprintf("the dumped kernel has build id %x, %s has %x",
@@ -33,6 +34,9 @@ func (k *Kernel) checkBuildID(facts *dump.Facts, force bool) error {
 // and for kernels without a build id in VMCOREINFO the proof of the release.
 func (k *Kernel) checkIdentity(force bool) error {
 	banner, err := k.banner()
+	if err != nil && k.matched {
+		return fmt.Errorf("%w: %w", ErrNoKernel, err)
+	}
 	if err != nil {
 		return k.mismatched(force, fmt.Sprintf("linux_banner of %s cannot be read: %v", k.info.Describe(), err))
 	}

@@ -16,6 +16,7 @@ import (
 type Kernel struct {
 	*Memory
 	info     debuginfo.Source
+	matched  bool // the build ids agree
 	mismatch string
 	modules  ModuleSymbols // nil where they are not known
 
@@ -35,6 +36,10 @@ var (
 	// ErrNoVMCoreInfo: the dump has no VMCOREINFO note, and so the place of
 	// the kernel in memory is not known.
 	ErrNoVMCoreInfo = errors.New("the dump has no VMCOREINFO")
+	// ErrNoKernel: the debug information is the right one, but the dump lacks
+	// the kernel's page tables or its data: it is cut short, or a part of it is
+	// missing.
+	ErrNoKernel = errors.New("the dump does not hold the kernel's own data; get all of it, or the missing parts")
 	// ErrMismatch: the debug information belongs to another kernel.
 	ErrMismatch = errors.New("the debug information is not that of the dumped kernel")
 	// ErrArch: the dump is of an architecture that is not supported.

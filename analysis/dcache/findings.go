@@ -69,7 +69,7 @@ func (g *Group) where() string {
 
 func lengthEvidence(r *Report, c *Chain, g *Group) finding.Evidence {
 	return finding.Evidence{
-		Fact: fmt.Sprintf("bucket %d at %s holds %d dentries, %d of them named %q with the parent %s at %s, in super_block %s (s_id %s, %s); "+
+		Fact: fmt.Sprintf("bucket %d at %s holds %d dentries, %d of them named %s with the parent %s at %s, in super_block %s (s_id %s, %s); "+
 			"a random hash of %d dentries in %d buckets gives at most %d",
 			c.Bucket, c.Addr, c.Length, g.Dentries.Total, g.Name, g.Path, g.Parent, g.SuperBlock, g.SuperID, g.FileSystem,
 			r.Dentries.Total, r.Table.Buckets, r.Table.ExpectedLongest),
@@ -86,9 +86,9 @@ func sysctlChain(r *Report, c *Chain, g *Group) finding.Finding {
 		Confidence: finding.Certain,
 		Evidence:   []finding.Evidence{lengthEvidence(r, c, g)},
 	}
-	f.Statement = fmt.Sprintf("%d entries of %s, each of another owner, share one hash chain", g.Dentries.Total, g.where())
+	f.Statement = fmt.Sprintf("%d entries of %s, of %s, share one hash chain", g.Dentries.Total, g.where(), ownersOf(o))
 	if o.InitDepth != nil {
-		f.Statement += fmt.Sprintf(": each lookup of it from init_net compares %d of them", *o.InitCompares)
+		f.Statement += fmt.Sprintf(": each lookup of it from init_net compares %d dentries", *o.InitCompares)
 	}
 	f.Evidence = append(f.Evidence, finding.Evidence{
 		Fact: fmt.Sprintf("owners: %d ctl_table_sets; entries of init_net %d, of living network namespaces %d with tasks and %d without, "+
@@ -105,6 +105,19 @@ func sysctlChain(r *Report, c *Chain, g *Group) finding.Finding {
 	}
 	f.Advice = sysctlAdvice(g)
 	return f
+}
+
+// ownersOf counts the owners: those that are told apart by their sets, and the
+// dead ones, whose sets say nothing.
+func ownersOf(o *Owners) string {
+	text := fmt.Sprintf("%d owners", o.Sets)
+	if o.SetsAtLeast {
+		text = fmt.Sprintf("%d owners or more", o.Sets)
+	}
+	if o.Dead > 0 {
+		text += fmt.Sprintf(" and %d dead ones", o.Dead)
+	}
+	return text
 }
 
 func sysctlAdvice(g *Group) []string {

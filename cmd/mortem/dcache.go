@@ -104,7 +104,7 @@ func printChain(w *printer, c *dcache.Chain) {
 }
 
 func printGroup(w *printer, g *dcache.Group) {
-	w.line("  %d × %q in %s (%s %s): negative %d, unused %d, on the LRU %d",
+	w.line("  %d × %s in %s (%s %s): negative %d, unused %d, on the LRU %d",
 		g.Dentries.Total, g.Name, g.Path, g.FileSystem, g.SuperID, g.Dentries.Negative, g.Dentries.Unused, g.Dentries.OnLRU)
 	if g.Owners != nil {
 		printOwners(w, g.Owners)

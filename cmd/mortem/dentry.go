@@ -56,7 +56,7 @@ func printDentry(w *printer, r *dentry.Report) {
 	w.table(func(w *printer) {
 		w.line("DENTRY\t%s", r.Addr)
 		w.line("path\t%s", r.Path)
-		w.line("name\t%q, hash %s", r.Name, r.Hash)
+		w.line("name\t%s, hash %s", r.Name, r.Hash)
 		w.line("flags\t%#x: %s", r.Flags, strings.Join(r.FlagNames, " "))
 		w.line("references\t%d", r.Count)
 		w.line("inode\t%s", inodeLine(r.Inode))

@@ -7,6 +7,7 @@ import (
 
 	"github.com/kmortem/mortem/dump"
 	"github.com/kmortem/mortem/kernel"
+	"github.com/kmortem/mortem/kernel/cstr"
 	"github.com/kmortem/mortem/kernel/debuginfo"
 	"github.com/kmortem/mortem/kernel/debuginfo/find"
 	"github.com/kmortem/mortem/kernel/indump"
@@ -182,7 +183,7 @@ func buildIDOf(image dump.Image) []byte {
 
 func releaseOf(image dump.Image) string {
 	if r := image.Facts().Release(); r != "" {
-		return r
+		return cstr.Show([]byte(r))
 	}
 	return "unknown"
 }
