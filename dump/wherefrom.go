@@ -222,12 +222,8 @@ var errNoOpener = errors.New("this program does not read such URLs")
 // openURL opens a remote dump.
 func openURL(open Opener, scheme, url string, o *options) (store, error) {
 	if open == nil {
-		what := fmt.Sprintf("this program does not read URLs that begin with %s://", scheme)
-		switch scheme {
-		case "s3", "gs", "azblob":
-			what += "; the one with the clouds' libraries, mortem-cloud, does"
-		}
-		return nil, &FileError{File: withoutSecrets(url), Offset: -1, Kind: ErrUnsupported, What: what, Err: errNoOpener}
+		return nil, &FileError{File: withoutSecrets(url), Offset: -1, Kind: ErrUnsupported,
+			What: fmt.Sprintf("this program does not read URLs that begin with %s://", scheme), Err: errNoOpener}
 	}
 	src, err := open(o.ctx, url, OpenerOptions{CacheDir: o.cacheDir, Progress: func(p Progress) { o.tell(p.What, p.Done, p.Total) }})
 	if err != nil {

@@ -187,7 +187,7 @@ func TestUnpackedOnce(t *testing.T) {
 
 func TestNoOpener(t *testing.T) {
 	for url, want := range map[string]string{
-		"s3://bucket/vmcore?sig=secret":      "mortem-cloud",
+		"s3://bucket/vmcore?sig=secret":      "s3://",
 		"ftp://ann:secret@host/vmcore":       "ftp://host/vmcore",
 		"ftp://host":                         "ftp://host/",
 		"gs://bucket/dumps/vmcore?x=1&y=%zz": "gs://bucket/dumps/vmcore:",

@@ -3,7 +3,8 @@
 // are asked for are moved; see package remote.
 //
 // It is a module of its own, so that programs which read local dumps do not
-// carry the clouds' libraries. Credentials come from where each cloud's own
+// carry the clouds' libraries. The command mortem-cloud in it reads for programs
+// that do without them. Credentials come from where each cloud's own
 // tools take them: ~/.aws and AWS_… variables, Google's application default
 // credentials, AZURE_STORAGE_… variables. The query of a URL is that of
 // gocloud.dev/blob: s3://bucket/key?region=eu-west-1&profile=support.
@@ -31,7 +32,7 @@ import (
 
 func init() {
 	for _, scheme := range []string{"s3", "gs", "azblob"} {
-		remote.Register(scheme, open)
+		remote.Register(scheme, Open)
 	}
 }
 
@@ -43,8 +44,8 @@ type object struct {
 	attr   *blob.Attributes
 }
 
-// open opens the object at a URL.
-func open(ctx context.Context, address string) (remote.Object, error) {
+// Open opens the object at a URL.
+func Open(ctx context.Context, address string) (remote.Object, error) {
 	u, err := url.Parse(address)
 	if err != nil {
 		return nil, errors.New("it is not a URL of an object")

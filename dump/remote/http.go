@@ -33,10 +33,18 @@ var client = &http.Client{Transport: func() http.RoundTripper {
 // sent to the host of the URL. From a server that does not give parts of a file
 // all of it is fetched into the cache directory, to be removed at the end.
 func Open(ctx context.Context, address string, opt Options) (dump.Source, error) {
+	return openHTTP(ctx, address, "", opt)
+}
+
+// openHTTP is Open of an object under a name of its own, if that is not empty.
+func openHTTP(ctx context.Context, address, name string, opt Options) (dump.Source, error) {
 	opt = opt.withDefaults()
 	h, err := newHTTP(address)
 	if err != nil {
 		return dump.Source{}, err
+	}
+	if name != "" {
+		h.name = name
 	}
 	resp, requests, err := h.first(ctx, opt.BlockSize)
 	if err != nil {
@@ -54,10 +62,9 @@ func Open(ctx context.Context, address string, opt Options) (dump.Source, error)
 	}
 	r := NewReader(ctx, h, opt)
 	r.asked.Add(requests)
-	if data := make([]byte, r.blockLen(0)); h.size > 0 {
-		if _, err := io.ReadFull(resp.Body, data); err == nil {
-			r.seed(data)
-		}
+	data := make([]byte, r.blockLen(0))
+	if _, err := io.ReadFull(resp.Body, data); err == nil {
+		r.seed(data)
 	}
 	return r.Source(), nil
 }
@@ -159,7 +166,7 @@ func (h *httpObject) get(ctx context.Context, off, n int64) (*http.Response, err
 	resp.Body.Close()
 	if at != h.base {
 		h.now.Store(nil) // where it led to may be good for a while only
-		return nil, &statusError{resp: resp, again: true}
+		return nil, &statusError{resp}
 	}
 	return nil, statusOf(resp)
 }
@@ -260,18 +267,16 @@ func (h *httpObject) Version() string {
 func (h *httpObject) Close() error { return nil }
 
 // statusError is an answer that gives nothing.
-type statusError struct {
-	resp  *http.Response
-	again bool // it may help to try again
-}
+type statusError struct{ resp *http.Response }
 
 func statusOf(resp *http.Response) error {
-	err := &statusError{resp: resp}
+	err := &statusError{resp}
 	switch resp.StatusCode {
 	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests,
 		http.StatusInternalServerError, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
-		err.again = true
 		return err
+	case http.StatusPreconditionFailed:
+		return ErrChanged
 	}
 	return &PermanentError{err}
 }

@@ -22,6 +22,10 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if filepath.Base(os.Args[0]) == HelperName {
+		fakeHelper(os.Args[1])
+		return
+	}
 	firstPause = time.Millisecond
 	os.Exit(m.Run())
 }
