@@ -124,7 +124,11 @@ func (fs *FS) RawName(d *Dentry) ([]byte, error) {
 			return short[:d.Len], nil
 		}
 	}
-	return fs.k.Peek(d.Name, make([]byte, d.Len))
+	b, err := fs.k.Peek(d.Name, make([]byte, d.Len))
+	if err != nil {
+		return nil, fmt.Errorf("name of struct dentry at %#x: %w", d.Addr, err)
+	}
+	return b, nil
 }
 
 // NameOf returns the dentry's name, escaped to be shown.
