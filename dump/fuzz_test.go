@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"slices"
 	"testing"
 
 	"github.com/kmortem/mortem/dump/dumpwriter"
@@ -137,55 +138,174 @@ func written(write func(io.WriterAt, dumpwriter.Memory, dumpwriter.Config) error
 	return b.Bytes()
 }
 
-func FuzzELF(f *testing.F) {
-	cfg := fuzzConfig()
-	f.Add(written(dumpwriter.ELF, cfg))
-	cfg.ExtendedPH = true
-	f.Add(written(dumpwriter.ELF, cfg))
-	cfg.Bits, cfg.Order, cfg.Uts.Machine, cfg.Align = 32, binary.BigEndian, "ppc", 4
-	f.Add(written(dumpwriter.ELF, cfg))
-	f.Fuzz(func(t *testing.T, data []byte) { openFuzzed(t, data) })
+// Inputs of the targets for whole files are changes to a good file, so that they
+// are a few bytes long and hit structures, not pages: each change is an offset
+// (32 bits, little-endian, modulo the size of the file), a number n and n%16+1
+// bytes to put there. The file is then cut to cut bytes, if it has more.
+func changed(good, changes []byte, cut uint32) []byte {
+	data := bytes.Clone(good)
+	for len(changes) > 5 {
+		off := binary.LittleEndian.Uint32(changes) % uint32(len(data))
+		n := min(int(changes[4]%16)+1, len(changes)-5)
+		copy(data[off:], changes[5:5+n])
+		changes = changes[5+n:]
+	}
+	return data[:min(uint32(len(data)), cut)]
 }
 
+// seeds adds, for each of the places in a file, changes of its 4 or 8 bytes to
+// values that break arithmetic.
+func seeds(f *testing.F, add func(changes []byte, cut uint32), places ...int) {
+	f.Helper()
+	add(nil, 1<<31)
+	for _, at := range places {
+		add(nil, uint32(at))
+		for _, v := range []uint64{0, 1, 0xffffffff, 1 << 31, 1 << 62, ^uint64(0) - 7} {
+			change := binary.LittleEndian.AppendUint32(nil, uint32(at))
+			for _, n := range []int{4, 8} {
+				bytes := binary.LittleEndian.AppendUint64(append(change, byte(n-1)), v)
+				add(bytes[:5+n], 1<<31)
+			}
+		}
+	}
+}
+
+func FuzzELF(f *testing.F) {
+	cfg := fuzzConfig()
+	good := [][]byte{written(dumpwriter.ELF, cfg)}
+	cfg.ExtendedPH = true
+	good = append(good, written(dumpwriter.ELF, cfg))
+	cfg.Bits, cfg.Order, cfg.Uts.Machine, cfg.Align = 32, binary.BigEndian, "ppc", 4
+	good = append(good, written(dumpwriter.ELF, cfg))
+	for which := range good {
+		add := func(changes []byte, cut uint32) { f.Add(byte(which), changes, cut) }
+		seeds(f, add, 4, 16, 28, 32, 40, 42, 54, 56, 64+8, 64+32, 64+56+8, 64+56+24, 64+56+32, 64+56+40, 64+3*56)
+	}
+	f.Fuzz(func(t *testing.T, which byte, changes []byte, cut uint32) {
+		openFuzzed(t, changed(good[int(which)%len(good)], changes, cut))
+	})
+}
+
+// kdumpFields are the offsets of the fields of a 64-bit kdump file of fuzzConfig,
+// of its bitmaps, and of its first descriptor.
+var kdumpFields = []int{0, 8, 424, 428, 432, 436, 440, 4096, 4104, 4108, 4112, 4120, 4128, 4136, 4144, 4152, 4160, 4168,
+	4176, 4184, 4192, 3 * 4096, 4 * 4096, 5 * 4096, 5*4096 + 8, 5*4096 + 12, 5*4096 + 6*24}
+
 func FuzzKdump(f *testing.F) {
-	for i, codec := range []dumpwriter.Codec{dumpwriter.Raw, dumpwriter.Zlib, dumpwriter.LZO, dumpwriter.Snappy, dumpwriter.Zstd} {
+	var good [][]byte
+	for i, codec := range []dumpwriter.Codec{dumpwriter.Zstd, dumpwriter.Zlib, dumpwriter.LZO, dumpwriter.Snappy, dumpwriter.Raw} {
 		cfg := fuzzConfig()
 		cfg.Codec = dumpwriter.All(codec)
-		cfg.Version = i + 2
-		f.Add(written(dumpwriter.Kdump, cfg))
+		cfg.Version = 6 - i
+		good = append(good, written(dumpwriter.Kdump, cfg))
 	}
 	cfg := fuzzConfig()
 	cfg.Bits, cfg.Order, cfg.Uts.Machine, cfg.Version = 32, binary.BigEndian, "ppc", 1
-	f.Add(written(dumpwriter.Kdump, cfg))
-	f.Fuzz(func(t *testing.T, data []byte) { openFuzzed(t, data) })
+	good = append(good, written(dumpwriter.Kdump, cfg))
+	for which := range good {
+		add := func(changes []byte, cut uint32) { f.Add(byte(which), changes, cut) }
+		seeds(f, add, kdumpFields...)
+	}
+	f.Fuzz(func(t *testing.T, which byte, changes []byte, cut uint32) {
+		openFuzzed(t, changed(good[int(which)%len(good)], changes, cut))
+	})
 }
 
 func FuzzFlattened(f *testing.F) {
+	var good [][]byte
 	for _, write := range []func(io.WriterAt, dumpwriter.Memory, dumpwriter.Config) error{dumpwriter.ELF, dumpwriter.Kdump} {
 		var b bytes.Buffer
 		w := dumpwriter.NewFlattener(&b)
 		if err := errors.Join(write(w, fuzzMemory(), fuzzConfig()), w.Close()); err != nil {
 			f.Fatal(err)
 		}
-		// Without the 4 KiB of its header, most of them zeros.
-		f.Add(b.Bytes()[flatHeaderSize:])
+		good = append(good, b.Bytes())
 	}
+	for which := range good {
+		add := func(changes []byte, cut uint32) { f.Add(byte(which), changes, cut) }
+		seeds(f, add, 12, 16, 24, 4096, 4104, 4112)
+	}
+	f.Fuzz(func(t *testing.T, which byte, changes []byte, cut uint32) {
+		openFuzzed(t, changed(good[int(which)%len(good)], changes, cut))
+	})
+}
+
+// FuzzRecords makes flattened files of any records: their bytes are all of the
+// input.
+func FuzzRecords(f *testing.F) {
+	record := func(dest, size uint64, data string) []byte {
+		return append(binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, dest), size), data...)
+	}
+	end := record(^uint64(0), ^uint64(0), "")
+	f.Add(append(record(0, 3, "abc"), end...))
+	f.Add(slices.Concat(record(5, 3, "abc"), record(0, 7, "defghij"), record(6, 1, "k"), end))
+	f.Add(slices.Concat(record(0, 2, "ab"), record(2, 2, "cd"), record(4, 2, "ef"), record(1, 4, "ghij"), record(6, 1, "k")))
+	f.Add(record(1<<62, 1<<62, "a"))
 	f.Fuzz(func(t *testing.T, records []byte) {
 		data := make([]byte, flatHeaderSize, flatHeaderSize+len(records))
 		copy(data, flatSignature)
 		data[23], data[31] = flatType, flatVersion
-		openFuzzed(t, append(data, records...))
+		flat, err := openFlattened(&heapStore{mappedStore{path: "memory", data: append(data, records...)}})
+		if err != nil {
+			checkFileError(t, err)
+			return
+		}
+		checkFlattened(t, flat, records)
 	})
+}
+
+// checkFlattened compares with writing the records into a file one by one.
+func checkFlattened(t *testing.T, flat *flatStore, records []byte) {
+	t.Helper()
+	const most = 1 << 12
+	file, written := make([]byte, most), int64(0)
+	for len(records) >= flatRecordHead {
+		dest, size := int64(binary.BigEndian.Uint64(records)), int64(binary.BigEndian.Uint64(records[8:]))
+		if dest == flatEnd {
+			break
+		}
+		data := records[flatRecordHead:]
+		data = data[:min(size, int64(len(data)))]
+		if dest < most {
+			copy(file[dest:], data)
+		}
+		if len(data) > 0 {
+			written = max(written, dest+int64(len(data)))
+		}
+		records = records[flatRecordHead+len(data):]
+	}
+	if flat.size() != written {
+		t.Fatalf("%d bytes, not %d", flat.size(), written)
+	}
+	n := int(min(written, most))
+	for _, step := range []int{1, 7, n} {
+		for off := 0; off < n; off += step {
+			got, err := flat.view(int64(off), min(step, n-off), nil)
+			if int64(min(step, n-off)) > flat.heap() {
+				continue
+			}
+			if err != nil || !bytes.Equal(got, file[off:off+len(got)]) {
+				t.Fatalf("at %d: %x, %v, not %x", off, got, err, file[off:off+min(step, n-off)])
+			}
+		}
+	}
 }
 
 func FuzzSplit(f *testing.F) {
 	var parts [2]dumpwriter.Buffer
-	if err := dumpwriter.Split([]io.WriterAt{&parts[0], &parts[1]}, fuzzMemory(), fuzzConfig()); err != nil {
+	cfg := fuzzConfig()
+	cfg.Codec = dumpwriter.All(dumpwriter.Snappy)
+	if err := dumpwriter.Split([]io.WriterAt{&parts[0], &parts[1]}, fuzzMemory(), cfg); err != nil {
 		f.Fatal(err)
 	}
-	f.Add(parts[0].Bytes(), parts[1].Bytes())
-	f.Add(parts[1].Bytes(), parts[0].Bytes())
-	f.Fuzz(func(t *testing.T, a, b []byte) { openFuzzed(t, a, b) })
+	a, b := parts[0].Bytes(), parts[1].Bytes()
+	seeds(f, func(changes []byte, cut uint32) {
+		f.Add(changes, []byte(nil), cut, uint32(1<<31))
+		f.Add([]byte(nil), changes, uint32(1<<31), cut)
+	}, kdumpFields...)
+	f.Fuzz(func(t *testing.T, changesA, changesB []byte, cutA, cutB uint32) {
+		openFuzzed(t, changed(a, changesA, cutA), changed(b, changesB, cutB))
+	})
 }
 
 func FuzzNotes(f *testing.F) {
