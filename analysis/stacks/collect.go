@@ -62,31 +62,12 @@ type collector struct {
 // Collect walks the stacks of the tasks that the options choose: those of the
 // processors first, then the others in the order of the task list.
 func (t *Tasks) Collect(ctx context.Context, opt Options) (*Report, error) {
-	if opt.Locals {
-		opt.Lines = true
-	}
-	c := &collector{Tasks: t, opt: opt, cpus: map[uint64]*unwind.CPU{}, groups: map[uint64][]int{}, seed: maphash.MakeSeed(),
-		walk: unwind.Options{Limit: opt.Limit, Registers: opt.Registers || opt.Locals, Scan: opt.Scan}}
-	c.report = &Report{Coverage: t.k.NewCoverage()}
-	for _, m := range t.tracer.Methods() {
-		c.report.Methods = append(c.report.Methods, string(m))
-	}
+	c := t.collector(opt)
 	cpus, err := t.tracer.CPUs(t.reader)
 	if err != nil {
 		c.report.Coverage.Fail(err)
 	}
-	for i := range cpus {
-		if cpus[i].Task == nil && cpus[i].Source != "" {
-			c.orphans = append(c.orphans, &cpus[i])
-			continue
-		}
-		if cpus[i].Task == nil {
-			c.report.Coverage.Fail(fmt.Errorf("CPU %d: %w", cpus[i].Number, cpus[i].Err))
-			continue
-		}
-		c.cpus[cpus[i].Task.Addr] = &cpus[i]
-		c.add(cpus[i].Task, &cpus[i])
-	}
+	c.running(cpus)
 	c.idle(cpus)
 	if err := c.others(ctx); err != nil {
 		return nil, err
@@ -98,6 +79,33 @@ func (t *Tasks) Collect(ctx context.Context, opt Options) (*Report, error) {
 	}
 	slices.SortStableFunc(c.report.Groups, func(a, b Group) int { return b.Count - a.Count })
 	return c.report, nil
+}
+
+func (t *Tasks) collector(opt Options) *collector {
+	opt.Lines = opt.Lines || opt.Locals
+	c := &collector{Tasks: t, opt: opt, cpus: map[uint64]*unwind.CPU{}, groups: map[uint64][]int{}, seed: maphash.MakeSeed(),
+		walk: unwind.Options{Limit: opt.Limit, Registers: opt.Registers || opt.Locals, Scan: opt.Scan}}
+	c.report = &Report{Coverage: t.k.NewCoverage()}
+	for _, m := range t.tracer.Methods() {
+		c.report.Methods = append(c.report.Methods, string(m))
+	}
+	return c
+}
+
+// running adds what the processors ran.
+func (c *collector) running(cpus []unwind.CPU) {
+	for i := range cpus {
+		cpu := &cpus[i]
+		switch {
+		case cpu.Task != nil:
+			c.cpus[cpu.Task.Addr] = cpu
+			c.add(cpu.Task, cpu)
+		case cpu.Source != "":
+			c.orphans = append(c.orphans, cpu)
+		default:
+			c.report.Coverage.Fail(fmt.Errorf("CPU %d: %w", cpu.Number, cpu.Err))
+		}
+	}
 }
 
 // idle adds the idle tasks of processors that had something to do.
