@@ -84,7 +84,7 @@ func checkCase1(t *testing.T, plan *synthetic.Case1, r *dcache.Report) {
 	said := fmt.Sprint(chains)
 	for _, part := range []string{
 		fmt.Sprintf("%d entries of", len(plan.Entries[0])),
-		fmt.Sprintf("each lookup of it from init_net compares %d of them", len(plan.Entries[0])),
+		fmt.Sprintf("each lookup of it from init_net compares %d dentries", len(plan.Entries[0])),
 		fmt.Sprintf("of dead ones %d (ctl_table_header.unregistering is set)", plan.Dead),
 		fmt.Sprintf("%d with tasks and %d without", len(plan.Busy), len(plan.Idle)),
 		"(s_id proc)", "reclaimable", "since 4.11", "drop_caches",

@@ -2,12 +2,14 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/kmortem/mortem/dump"
+	"github.com/kmortem/mortem/kernel/cstr"
 	"github.com/kmortem/mortem/kernel/debuginfo"
 	"github.com/kmortem/mortem/kernel/debuginfo/find"
 )
@@ -17,7 +19,7 @@ type debuginfoResult struct {
 	Release string         `json:"release"`
 	BuildID string         `json:"build_id"` // of the dumped kernel; empty where the dump does not tell
 	Path    string         `json:"path"`     // of what was found; empty where nothing was
-	Matched string         `json:"matched"`  // how sure it is: "build id", "release" or "forced"
+	Matched string         `json:"matched"`  // how sure it is: "build id", "release", "nothing" or "forced"
 	Tried   []find.Attempt `json:"tried"`
 	// InDump says whether the dump's own tables can serve as debug
 	// information, or why not.
@@ -68,15 +70,22 @@ func (a *app) lookFor(image dump.Image, offline bool) *debuginfoResult {
 	q.Offline = offline
 	found, err := find.Kernel(a.ctx, q)
 	if found != nil {
-		r.Tried = found.Attempts
+		for _, t := range found.Attempts {
+			t.Place, t.Outcome = cstr.Show([]byte(t.Place)), cstr.Show([]byte(t.Outcome))
+			r.Tried = append(r.Tried, t)
+		}
 	}
 	if err == nil {
-		r.Path, r.Matched = found.Path, found.Matched
+		if a.fits(image, found) || found.Matched == "forced" {
+			r.Path, r.Matched = found.Path, found.Matched
+		} else {
+			r.Tried = append(r.Tried, find.Attempt{Place: found.Path, Outcome: "does not fit the dump: linux_banner is another"})
+		}
 		_ = found.Source.Close() // opened for reading only
 	}
 	inside, err := a.inside(image)
 	if err != nil {
-		r.InDump = err.Error()
+		r.InDump = cstr.Show([]byte(err.Error()))
 		return r
 	}
 	_ = inside.Close() // opened for reading only
@@ -130,12 +139,27 @@ func (a *app) packCommand() *cobra.Command {
 	return c
 }
 
+// packResult is the answer of "mortem pack" as JSON.
+type packResult struct {
+	Path    string   `json:"path"`
+	Size    int64    `json:"size"`     // bytes
+	BuildID string   `json:"build_id"` // of the kernel
+	Modules []string `json:"modules"`
+}
+
 func (a *app) pack(vmlinux string, files []string, output string) error {
+	if st, err := os.Stat(output); err == nil && !st.Mode().IsRegular() {
+		return usage("-o %s: there is something else than a file", output)
+	}
+	if _, err := os.Stat(filepath.Dir(output)); err != nil {
+		return usage("-o %s: %w", output, err)
+	}
 	kernel, err := debuginfo.Open(vmlinux)
 	if err != nil {
 		return &exitError{exitUnusable, err}
 	}
 	defer func() { _ = kernel.Close() }() // opened for reading only
+	r := packResult{Path: output, BuildID: fmt.Sprintf("%x", kernel.BuildID()), Modules: []string{}}
 	var modules []debuginfo.Module
 	for _, file := range files {
 		source, err := debuginfo.Open(file)
@@ -144,11 +168,17 @@ func (a *app) pack(vmlinux string, files []string, output string) error {
 		}
 		defer func() { _ = source.Close() }() // opened for reading only
 		modules = append(modules, debuginfo.Module{Name: moduleName(file), Source: source})
+		r.Modules = append(r.Modules, moduleName(file))
 	}
 	if err := debuginfo.WritePack(output, kernel, modules); err != nil {
-		return &exitError{exitUnusable, err}
+		return &exitError{exitUnusable, fmt.Errorf("%s: %w", output, err)}
 	}
-	return nil
+	if st, err := os.Stat(output); err == nil {
+		r.Size = st.Size()
+	}
+	return a.print(r, func(w *printer) {
+		w.line("%s: %d bytes, build id %s, %d modules", r.Path, r.Size, r.BuildID, len(r.Modules))
+	})
 }
 
 // moduleName is the name of the module in a file, as lsmod has it: without

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/kmortem/mortem/dump/dumpwriter"
 	"github.com/kmortem/mortem/fixtures"
 	"github.com/kmortem/mortem/kernel/kerneltest"
 )
@@ -72,15 +73,58 @@ func TestDebuginfo(t *testing.T) {
 	}
 }
 
+// TestHostileRelease: what a dump says of its release reaches neither the
+// terminal as it is, nor a path.
+func TestHostileRelease(t *testing.T) {
+	t.Setenv("DEBUGINFOD_URLS", "")
+	for _, release := range []string{"\x1b[31mX\x07", "..", "../../etc", "a/b"} {
+		dump := hostile(t, release)
+		_, stdout, stderr := mortem(t, "debuginfo", dump)
+		if strings.ContainsAny(stdout+stderr, "\x1b\x07") {
+			t.Errorf("release %q comes out as it is: %q %q", release, stdout, stderr)
+		}
+		for _, line := range strings.Split(stdout, "\n") {
+			if strings.Contains(line, "modules/../") || strings.Contains(line, "etc/vmlinux") || strings.Contains(line, "-a/b") {
+				t.Errorf("release %q leads to %s", release, line)
+			}
+		}
+	}
+}
+
+// hostile is a dump of nothing whose VMCOREINFO claims a release.
+func hostile(t *testing.T, release string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "hostile.kdump")
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }() // what matters is written by Kdump
+	cfg := dumpwriter.Config{VMCoreInfo: "OSRELEASE=" + release + "\nPAGESIZE=4096\n"}
+	if err := dumpwriter.Kdump(f, dumpwriter.PageMap{1: []byte("nothing")}, cfg); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
 func TestPackErrors(t *testing.T) {
 	vmlinux := fixtures.Path(t, kerneltest.Vmlinux)
-	for want, args := range map[int][]string{
-		exitUsage:    {"pack", vmlinux},
-		exitUnusable: {"pack", vmlinux, "-o", filepath.Join(t.TempDir(), "no", "such", "folder", "x.mpack")},
+	out := filepath.Join(t.TempDir(), "x.mpack")
+	for _, tc := range []struct {
+		want int
+		args []string
+	}{
+		{exitUsage, []string{"pack", vmlinux}},
+		{exitUsage, []string{"pack", vmlinux, "-o", t.TempDir()}},
+		{exitUsage, []string{"pack", vmlinux, "-o", filepath.Join(t.TempDir(), "no", "such", "folder", "x.mpack")}},
+		{exitUnusable, []string{"pack", fixtures.Path(t, kerneltest.Main), "-o", out}},
 	} {
-		if status, _, stderr := mortem(t, args...); status != want || strings.Count(stderr, "\n") != 1 {
-			t.Errorf("%v: status %d, %q; want %d", args, status, stderr, want)
+		if status, _, stderr := mortem(t, tc.args...); status != tc.want || strings.Count(stderr, "\n") != 1 {
+			t.Errorf("%v: status %d, %q; want %d", tc.args, status, stderr, tc.want)
 		}
+	}
+	if _, err := os.Stat(out); err == nil {
+		t.Error("a pack was left behind by an error")
 	}
 }
 

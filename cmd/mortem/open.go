@@ -47,8 +47,8 @@ func (a *app) open(files []string) (*session, error) {
 }
 
 func (a *app) openInto(s *session, files []string) (err error) {
-	if s.image, err = dump.Open(files); err != nil {
-		return &exitError{exitUnusable, err}
+	if s.image, err = a.image(a.ctx, files); err != nil {
+		return err
 	}
 	for _, w := range s.image.Facts().Warnings {
 		a.warn("%s", w)
@@ -112,7 +112,10 @@ func (a *app) debugInfo(image dump.Image) (debuginfo.Source, error) {
 	}
 	q.Offline = true
 	if found, err := find.Kernel(a.ctx, q); err == nil {
-		return found.Source, nil
+		if a.fits(image, found) {
+			return found.Source, nil
+		}
+		_ = found.Source.Close() // opened for reading only
 	}
 	inside, err := a.inside(image)
 	if err == nil {
@@ -124,6 +127,16 @@ func (a *app) debugInfo(image dump.Image) (debuginfo.Source, error) {
 	}
 	return nil, fmt.Errorf("%w; give the vmlinux of the dumped kernel, release %s, with --vmlinux, or see 'mortem debuginfo'",
 		err, releaseOf(image))
+}
+
+// fits tells whether debug information that was found belongs to the dump, also
+// where there is no build id to tell.
+func (a *app) fits(image dump.Image, found *find.Result) bool {
+	if found.Matched == "build id" {
+		return true
+	}
+	_, err := kernel.Open(image, found.Source, kernel.Options{})
+	return err == nil
 }
 
 // inside is the debug information that the dump itself holds.

@@ -21,6 +21,9 @@ type typeResult struct {
 	Declaration string       `json:"declaration"`
 	Members     []typeMember `json:"members,omitempty"`
 	Constants   []constant   `json:"constants,omitempty"`
+	// Mismatch says how the debug information differs from the dumped kernel
+	// where --force let that pass.
+	Mismatch string `json:"debuginfo_mismatch,omitempty"`
 }
 
 type typeMember struct {
@@ -63,7 +66,11 @@ func (a *app) typeCommand() *cobra.Command {
 			if err := ctype.Print(&text, t, opt); err != nil {
 				return &exitError{exitUnusable, err}
 			}
-			return a.print(describeType(t, name, text.String()), func(w *printer) { w.line("%s", strings.TrimSuffix(text.String(), "\n")) })
+			r := describeType(t, name, text.String())
+			if k, ok := types.(*kernel.Kernel); ok {
+				r.Mismatch = k.Mismatch()
+			}
+			return a.print(r, func(w *printer) { w.line("%s", strings.TrimSuffix(text.String(), "\n")) })
 		},
 	}
 	c.Flags().BoolVar(&opt.Plain, "plain", false, "leave out offsets, sizes and holes")
@@ -138,6 +145,9 @@ type evalResult struct {
 	Addr  *kernel.Addr `json:"addr,omitempty"` // of an object in memory
 	Value string       `json:"value"`          // as C
 	Error string       `json:"error,omitempty"`
+	// Mismatch says how the debug information differs from the dumped kernel
+	// where --force let that pass.
+	Mismatch string `json:"debuginfo_mismatch,omitempty"`
 }
 
 func (a *app) evalCommand() *cobra.Command {
@@ -174,7 +184,7 @@ func (a *app) eval(s *session, text string) error {
 	}
 	var out bytes.Buffer
 	unread := expr.Format(&out, s.kernel, v)
-	r := evalResult{Expr: text, Type: v.Type().String(), Value: strings.TrimSuffix(out.String(), "\n")}
+	r := evalResult{Expr: text, Mismatch: s.kernel.Mismatch(), Type: v.Type().String(), Value: strings.TrimSuffix(out.String(), "\n")}
 	head := fmt.Sprintf("(%s)", r.Type)
 	if o := v.Object(); o != nil {
 		addr := kernel.Addr(o.Addr())

@@ -62,7 +62,9 @@ type SyntaxError struct {
 }
 
 func (e *SyntaxError) Error() string {
-	return fmt.Sprintf("expression %q, column %d: %s", e.Expr, e.At+1, e.What)
+	const around = 60
+	part := e.Expr[max(0, e.At-around):min(len(e.Expr), e.At+around)]
+	return fmt.Sprintf("expression %q, column %d: %s", part, e.At+1, e.What)
 }
 
 // maxLength bounds an expression, and maxNesting how deep it may go.

@@ -13,6 +13,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strings"
 
 	"github.com/kmortem/mortem/kernel/debuginfo"
 )
@@ -56,8 +58,10 @@ type Attempt struct {
 type Result struct {
 	Source debuginfo.Source `json:"-"`
 	Path   string           `json:"path"` // of the file that was opened
-	// Matched tells how sure it is that it belongs to the dump: "build id",
-	// "release" where a build id is unknown on either side, or "forced".
+	// Matched tells how sure it is that it belongs to the dump: "build id"; where
+	// a build id is unknown on either side, "release" for one in the file's path
+	// and "nothing" for one that only lies where it was looked for; or "forced".
+	// kernel.Open compares linux_banner with the dump.
 	Matched  string    `json:"matched"`
 	Attempts []Attempt `json:"attempts"`
 }
@@ -77,10 +81,22 @@ type search struct {
 	found    *Result
 }
 
+// releaseForm is what a release may consist of. One from a dump may be anything,
+// and it becomes part of paths.
+var releaseForm = regexp.MustCompile(`^[A-Za-z0-9_+~-][A-Za-z0-9._+~-]*$`)
+
+// newSearch begins a search. A release that cannot be one is taken for unknown.
+func newSearch(ctx context.Context, q Query) *search {
+	if !releaseForm.MatchString(q.Release) {
+		q.Release = ""
+	}
+	return &search{Query: q, ctx: ctx}
+}
+
 // Kernel looks for the debug information of a kernel. The result is there also
 // with an error, without a Source, and tells where it looked.
 func Kernel(ctx context.Context, q Query) (*Result, error) {
-	s := &search{Query: q, ctx: ctx}
+	s := newSearch(ctx, q)
 	if q.Vmlinux != "" {
 		return s.named(q.Vmlinux)
 	}
@@ -147,7 +163,7 @@ func (s *search) try(path string) error {
 	matched := "build id"
 	switch {
 	case len(s.BuildID) == 0 || len(id) == 0:
-		matched = "release"
+		matched = s.byName(path)
 	case !bytes.Equal(id, s.BuildID) && s.Force:
 		matched = "forced"
 	case !bytes.Equal(id, s.BuildID):
@@ -165,6 +181,14 @@ func (s *search) try(path string) error {
 	}
 	s.found = &Result{Source: src, Path: path, Matched: matched}
 	return nil
+}
+
+// byName tells how a file was matched where there are no build ids to compare.
+func (s *search) byName(path string) string {
+	if s.Release != "" && strings.Contains(path, s.Release) {
+		return "release"
+	}
+	return "nothing"
 }
 
 func (s *search) options() []debuginfo.Option {
@@ -219,7 +243,7 @@ func (s *search) installed() bool {
 // kernelPlaces are the paths at which a vmlinux of the release may lie.
 func (s *search) kernelPlaces() []string {
 	r := s.Release
-	if r == "" || filepath.Base(r) != r {
+	if r == "" {
 		var places []string
 		for _, dir := range s.DebugDirs {
 			places = append(places, filepath.Join(dir, "vmlinux"))

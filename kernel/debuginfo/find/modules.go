@@ -22,7 +22,7 @@ type Modules struct {
 // about. Vmlinux and BuildID of the query are not used.
 func ForModules(ctx context.Context, q Query) *Modules {
 	q.Vmlinux, q.BuildID = "", nil
-	return &Modules{s: &search{Query: q, ctx: ctx}}
+	return &Modules{s: newSearch(ctx, q)}
 }
 
 // Find looks for a module by name and, where it is known, by build id.
@@ -78,7 +78,7 @@ const maxWalked = 200_000
 // files before modules.
 func (s *search) walkModules() map[string][]string {
 	found := map[string][]string{}
-	if s.Release == "" || filepath.Base(s.Release) != s.Release {
+	if s.Release == "" {
 		return found
 	}
 	n := 0

@@ -114,7 +114,7 @@ func (s *search) unpackMember(file string, wanted func(name string) bool) (strin
 	if err != nil {
 		return "", err
 	}
-	dir, err := cache.Dir(s.CacheDir, filepath.Join("packages", key, filepath.Base("for-"+s.Release)))
+	dir, err := cache.Dir(s.CacheDir, filepath.Join("packages", key, "for-"+s.Release))
 	if err != nil {
 		return "", err
 	}
