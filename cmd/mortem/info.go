@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"math/bits"
 	"runtime"
@@ -60,27 +59,6 @@ func (a *app) infoCommand() *cobra.Command {
 	c.Flags().BoolVar(&verify, "verify", false, "read every page, and list those that cannot be read")
 	c.Flags().BoolVar(&noPages, "no-pages", false, "do not count the pages, which needs 24 bytes read for each")
 	return c
-}
-
-// image opens a dump for a question that needs no debug information.
-func (a *app) image(ctx context.Context, files []string) (dump.Image, error) {
-	var p *progress
-	img, err := dump.Open(files, dump.WithContext(ctx), dump.WithProgress(func(now dump.Progress) {
-		if p == nil || p.what != now.What {
-			if p != nil {
-				p.done()
-			}
-			p = a.progress(now.What)
-		}
-		p.update(int(now.Done), int(now.Total))
-	}))
-	if p != nil {
-		p.done()
-	}
-	if err != nil {
-		return nil, &exitError{exitUnusable, err}
-	}
-	return img, nil
 }
 
 // printVMCoreInfo prints the text as it is, for other programs, unless it is no

@@ -34,7 +34,24 @@ func (a *app) progress(what string) *progress {
 // update says that done of total parts are done. It may be called from many
 // goroutines.
 func (p *progress) update(done, total int) {
-	if p.out == nil || total <= 0 {
+	if total > 0 {
+		p.show("%d %%", 100*done/total)
+	}
+}
+
+// updateBytes is update for bytes, whose total may not be known.
+func (p *progress) updateBytes(done, total int64) {
+	if total > 0 {
+		p.show("%d %% of %s", 100*done/total, byteSize(uint64(total)))
+	} else {
+		p.show("%s", byteSize(uint64(done)))
+	}
+}
+
+// show shows how far it is, unless it has only just begun or was shown a moment
+// ago.
+func (p *progress) show(format string, args ...any) {
+	if p.out == nil {
 		return
 	}
 	p.mu.Lock()
@@ -44,7 +61,7 @@ func (p *progress) update(done, total int) {
 		return
 	}
 	p.last, p.shown = now, true
-	_, _ = fmt.Fprintf(p.out, "\r%s: %d %%", p.what, 100*done/total)
+	_, _ = fmt.Fprintf(p.out, "\r\x1b[K%s: %s", p.what, fmt.Sprintf(format, args...))
 }
 
 // done wipes the line.

@@ -22,6 +22,7 @@ type app struct {
 	noCache   bool
 	json      bool
 	failOn    string
+	raw       rawMemory
 }
 
 const statusHelp = `Exit status:
@@ -38,7 +39,7 @@ func newRoot(stdout, stderr io.Writer) *cobra.Command {
 		Use:   "mortem",
 		Short: "Analyze crash dumps of Linux kernels offline",
 		Long: "mortem answers, from a crash dump of a Linux kernel and nothing else, what a kernel\n" +
-			"engineer would otherwise dig out by hand.\n\n" + statusHelp,
+			"engineer would otherwise dig out by hand.\n\n" + dumpNames + "\n" + statusHelp,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -56,6 +57,7 @@ func newRoot(stdout, stderr io.Writer) *cobra.Command {
 		return usage("%w; see '%s --help'", err, c.CommandPath())
 	})
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "print the result as JSON")
+	a.imageFlags(root.PersistentFlags())
 	for _, c := range []*cobra.Command{a.dcacheCommand(), a.supersCommand(), a.dentryCommand(), a.typeCommand(), a.evalCommand(), a.debuginfoCommand(), a.packCommand(), a.modCommand()} {
 		root.AddCommand(c)
 	}

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"context"
+	"strconv"
+
+	"github.com/spf13/pflag"
+
+	"github.com/kmortem/mortem/dump"
+	_ "github.com/kmortem/mortem/dump/remote" // https:// and, with mortem-cloud, the clouds
+)
+
+// dumpNames says what may stand for a dump on the command line.
+const dumpNames = `A dump is a file, or several if it was split; "-" or a pipe; or a URL: https://, and s3://,
+gs:// and azblob:// if the program mortem-cloud is installed beside this one. Files packed as a
+whole by gzip, xz, zstd or bzip2 are unpacked once into the user's cache directory.
+`
+
+// rawMemory is the flag --raw: where in memory a file without headers begins.
+type rawMemory struct {
+	set   bool
+	start uint64
+}
+
+func (r *rawMemory) String() string { return "" }
+func (r *rawMemory) Type() string   { return "address" }
+func (r *rawMemory) Set(text string) (err error) {
+	r.set = true
+	r.start, err = strconv.ParseUint(text, 0, 64)
+	return err
+}
+
+// imageFlags adds the flags about the dump, which all commands have.
+func (a *app) imageFlags(f *pflag.FlagSet) {
+	f.Var(&a.raw, "raw", "the dump is plain memory without headers, from that physical address on")
+	f.Lookup("raw").NoOptDefVal = "0"
+}
+
+// image opens a dump. It shows how far long work is.
+func (a *app) image(ctx context.Context, files []string) (dump.Image, error) {
+	var p *progress
+	opts := []dump.Option{dump.WithContext(ctx), dump.WithProgress(func(now dump.Progress) {
+		if p == nil || p.what != now.What {
+			if p != nil {
+				p.done()
+			}
+			p = a.progress(now.What)
+		}
+		p.updateBytes(now.Done, now.Total)
+	})}
+	if a.raw.set {
+		opts = append(opts, dump.WithRawMemory(a.raw.start))
+	}
+	img, err := dump.Open(files, opts...)
+	if p != nil {
+		p.done()
+	}
+	if err != nil {
+		return nil, &exitError{exitUnusable, err}
+	}
+	return img, nil
+}
