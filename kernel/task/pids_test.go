@@ -97,7 +97,9 @@ func TestByPID(t *testing.T) {
 		plant  func(*pidPlan)
 	}{
 		{synthetic.EL6(), (*pidPlan).hash}, {synthetic.EL7(), (*pidPlan).hash},
-		{synthetic.V5_10(), (*pidPlan).xarray}, {synthetic.V6_1(), (*pidPlan).xarray}, {synthetic.V6_12(), (*pidPlan).xarray},
+		{synthetic.V5_4(), (*pidPlan).xarray}, {synthetic.V5_10(), (*pidPlan).xarray}, {synthetic.EL9(), (*pidPlan).xarray},
+		{synthetic.V6_1(), (*pidPlan).xarray}, {synthetic.V6_6(), (*pidPlan).xarray}, {synthetic.V6_12(), (*pidPlan).xarray},
+		{synthetic.V6_18(), (*pidPlan).xarray}, {synthetic.V7(), (*pidPlan).xarray},
 	} {
 		t.Run(c.layout.Name, func(t *testing.T) {
 			plan := newPIDPlan(synthetic.NewScene(c.layout, synthetic.Machine{}, 1))
