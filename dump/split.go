@@ -41,7 +41,7 @@ func differ(a, b *kdumpPart) string {
 		if x.split {
 			whole = b
 		}
-		return whole.file.name() + " is a whole dump"
+		return whole.file.name() + " is a whole dump; give one dump only"
 	case x.order != y.order || x.is64 != y.is64 || x.blockSize != y.blockSize:
 		return "it is of another kind of machine"
 	case x.maxMapNr != y.maxMapNr:

@@ -26,6 +26,9 @@ func (a *app) dcacheCommand() *cobra.Command {
 			if opt.Top < 1 || opt.MinLength < 1 {
 				return usage("--top and --min-length take numbers from 1 on")
 			}
+			if opt.Entries < -1 {
+				return usage("--entries takes a number, or -1 for all")
+			}
 			if _, err := a.failsOn(nil); err != nil {
 				return err
 			}

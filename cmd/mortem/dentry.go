@@ -34,7 +34,7 @@ func (a *app) dentryCommand() *cobra.Command {
 			if errors.Is(err, dentry.ErrTarget) {
 				return usage("%w", err)
 			} else if err != nil {
-				return &exitError{exitUnusable, err}
+				return named(err)
 			}
 			opt := dentry.Options{}
 			if children {

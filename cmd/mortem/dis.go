@@ -31,7 +31,7 @@ func (a *app) disCommand() *cobra.Command {
 			defer s.close()
 			r, err := disasm.Disassemble(s.kernel, place, opt)
 			if err != nil {
-				return &exitError{exitUnusable, err}
+				return named(err)
 			}
 			return a.answer(r, &r.Coverage, func(w *printer) { printCode(w, r, opt.Bytes) })
 		},

@@ -11,13 +11,15 @@ import (
 	"os/signal"
 
 	"github.com/kmortem/mortem/dump"
+	"github.com/kmortem/mortem/kernel"
+	"github.com/kmortem/mortem/kernel/vfs"
 )
 
 // The exit statuses, documented in the help and in README.md.
 const (
 	exitAnswered = 0 // the question was answered
 	exitFinding  = 1 // answered, with a finding at or above --fail-on
-	exitUsage    = 2 // the command line is wrong
+	exitUsage    = 2 // the command line is wrong, or names what is not in the dump
 	exitUnusable = 3 // the dump or its debug information cannot be used
 	exitPartly   = 4 // answered in part: something could not be read
 )
@@ -33,6 +35,15 @@ func (e *exitError) Unwrap() error { return e.err }
 
 func usage(format string, args ...any) error {
 	return &exitError{exitUsage, fmt.Errorf(format, args...)}
+}
+
+// named makes an error of a name that the user gave: one that is not in the
+// dump is a wrong command line, anything else a dump that cannot be used.
+func named(err error) error {
+	if errors.Is(err, kernel.ErrNotFound) || errors.Is(err, vfs.ErrNoDentry) {
+		return &exitError{exitUsage, err}
+	}
+	return &exitError{exitUnusable, err}
 }
 
 // statusOnly ends a command that has said everything with a status.

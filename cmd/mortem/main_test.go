@@ -126,6 +126,11 @@ func TestUsage(t *testing.T) {
 		{"dcache", "--fail-on", "sometimes", "--vmlinux", vmlinux, vmcore},
 		{"dentry", vmcore},
 		{"dentry", "--vmlinux", vmlinux, vmcore, "neither"},
+		{"dentry", "--vmlinux", vmlinux, vmcore, "/no/such/name"},
+		{"type", "--vmlinux", vmlinux, "struct no_such_thing"},
+		{"eval", "--vmlinux", vmlinux, vmcore, "no_such_variable"},
+		{"eval", "--vmlinux", vmlinux, vmcore, "1 +"},
+		{"dcache", "--entries", "-2", "--vmlinux", vmlinux, vmcore},
 		{"supers"},
 	} {
 		status, stdout, stderr := mortem(t, args...)

@@ -28,7 +28,7 @@ type app struct {
 const statusHelp = `Exit status:
   0  answered
   1  answered, with a finding at or above the severity of --fail-on
-  2  wrong usage
+  2  wrong usage, or a name that is not in the dump
   3  the dump or its debug information cannot be used
   4  answered in part: something could not be read, and counts are lower bounds
 `

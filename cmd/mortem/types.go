@@ -60,7 +60,7 @@ func (a *app) typeCommand() *cobra.Command {
 			defer done()
 			t, err := lookupType(types, name)
 			if err != nil {
-				return &exitError{exitUnusable, err}
+				return named(err)
 			}
 			var text bytes.Buffer
 			if err := ctype.Print(&text, t, opt); err != nil {
@@ -180,7 +180,7 @@ func (a *app) eval(s *session, text string) error {
 	if syntax := (*expr.SyntaxError)(nil); errors.As(err, &syntax) {
 		return usage("%w", err)
 	} else if err != nil {
-		return &exitError{exitUnusable, err}
+		return named(err)
 	}
 	var out bytes.Buffer
 	unread := expr.Format(&out, s.kernel, v)
