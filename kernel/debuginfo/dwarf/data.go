@@ -33,6 +33,9 @@ type Data struct {
 	rangesOnce sync.Once
 	byAddr     []unitRange
 
+	linesMu     sync.Mutex // held while a line table is read
+	lineBudgets map[*file]*lineBudget
+
 	mu     sync.RWMutex
 	tables map[tableKey]*shapes
 	types  map[place]*ctype.Type
@@ -75,8 +78,10 @@ func New(sections Sections, opts Options) (*Data, error) {
 		lines:  map[lineKey]*lineTable{},
 		codes:  map[*unit]*unitCode{},
 		frames: map[uint64][]Frame{},
-		guard:  opts.Guard,
-		store:  opts.Store,
+
+		lineBudgets: map[*file]*lineBudget{},
+		guard:       opts.Guard,
+		store:       opts.Store,
 	}
 	if d.guard == nil {
 		d.guard = func(read func() error) error { return read() }

@@ -141,7 +141,7 @@ func (d *Data) codeOf(u *unit) (*unitCode, error) {
 	if err != nil {
 		return nil, err
 	}
-	for t.next() {
+	for t.next() && len(code.functions) < maxAllRanges {
 		if t.shape.kind != kindFunction || t.shape.declared {
 			continue
 		}
@@ -171,6 +171,7 @@ type frameWalk struct {
 	line   Line
 	frames []Frame
 	depth  int
+	ranges int // that were looked at
 }
 
 // maxBlocks bounds how deep blocks and inlined functions nest.
@@ -236,7 +237,11 @@ func (w *frameWalk) block(e *die, f *Frame) error {
 }
 
 func (w *frameWalk) covers(e *die) bool {
+	if w.ranges > maxAllRanges {
+		return false
+	}
 	ranges, _ := w.data.rangesOf(w.info, e)
+	w.ranges += len(ranges)
 	return slices.ContainsFunc(ranges, func(r Range) bool { return r.contains(w.addr) })
 }
 

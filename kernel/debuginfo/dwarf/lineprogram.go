@@ -38,9 +38,20 @@ type lineHeader struct {
 
 var errLines = errors.New("line number program is damaged")
 
+// lineBudget is how many bytes of programs may yet be run. In sound files each
+// byte belongs to one program; in forged ones programs can overlap.
+type lineBudget struct{ left int }
+
+func newLineBudget(f *file) *lineBudget { return &lineBudget{2*len(f.code().Line) + 1<<16} }
+
 // readLines runs the program at an offset of .debug_line.
-func (d *Data) readLines(u *unit, offset uint64, compDir string) (*lineTable, error) {
+func (d *Data) readLines(u *unit, offset uint64, compDir string, budget *lineBudget) (*lineTable, error) {
 	h, err := d.lineHeader(u, offset, compDir)
+	if err == nil {
+		if budget.left -= len(h.program.data) - h.program.off; budget.left < 0 {
+			err = fmt.Errorf("%w: it overlaps with too many others", errLines)
+		}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: .debug_line+%#x: %w", u.file.File, offset, err)
 	}

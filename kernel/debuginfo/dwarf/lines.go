@@ -22,13 +22,18 @@ func (d *Data) linesOf(info *unitInfo) (*lineTable, error) {
 		u = d.unitAt(u.skeleton)
 	}
 	key := lineKey{u.file, info.stmtList.u}
-	d.mu.RLock()
-	t := d.lines[key]
-	d.mu.RUnlock()
-	if t != nil {
+	if t := d.cachedLines(key); t != nil {
 		return t, nil
 	}
-	t, err := d.readLines(u, info.stmtList.u, info.compDir)
+	d.linesMu.Lock()
+	defer d.linesMu.Unlock()
+	if t := d.cachedLines(key); t != nil {
+		return t, nil
+	}
+	if d.lineBudgets[u.file] == nil {
+		d.lineBudgets[u.file] = newLineBudget(u.file)
+	}
+	t, err := d.readLines(u, info.stmtList.u, info.compDir, d.lineBudgets[u.file])
 	if err != nil {
 		return nil, err
 	}
@@ -36,6 +41,12 @@ func (d *Data) linesOf(info *unitInfo) (*lineTable, error) {
 	d.lines[key] = t
 	d.mu.Unlock()
 	return t, nil
+}
+
+func (d *Data) cachedLines(key lineKey) *lineTable {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.lines[key]
 }
 
 // Line returns the source line of the instruction at an address, as linked:
@@ -86,6 +97,8 @@ type LineRow struct {
 // EachLineTable calls visit with the rows of each unit's line table, ascending
 // by address, until it returns false. It keeps nothing in memory.
 func (d *Data) EachLineTable(visit func(rows []LineRow) bool) error {
+	seen := map[lineKey]bool{}
+	budgets := map[*file]*lineBudget{}
 	for i := range d.units {
 		u := &d.units[i]
 		if u.kind != utCompile && u.kind != utSkeleton || u.skeleton != 0 {
@@ -94,10 +107,14 @@ func (d *Data) EachLineTable(visit func(rows []LineRow) bool) error {
 		var rows []LineRow
 		err := d.guard(func() error {
 			info, err := d.unitInfo(u)
-			if err != nil || info.stmtList.class == classNone {
+			if err != nil || info.stmtList.class == classNone || seen[lineKey{u.file, info.stmtList.u}] {
 				return err
 			}
-			t, err := d.readLines(u, info.stmtList.u, info.compDir)
+			seen[lineKey{u.file, info.stmtList.u}] = true
+			if budgets[u.file] == nil {
+				budgets[u.file] = newLineBudget(u.file)
+			}
+			t, err := d.readLines(u, info.stmtList.u, info.compDir, budgets[u.file])
 			if err != nil {
 				return err
 			}

@@ -23,7 +23,7 @@ const (
 )
 
 // maxLocations bounds a location list.
-const maxLocations = 1 << 16
+const maxLocations = 1 << 13
 
 // locationAt returns the expression that DW_AT_location has for an address:
 // the only one, or that of a location list (DWARF 5, 2.6). It is nil where the

@@ -13,8 +13,12 @@ type Range struct {
 
 func (r Range) contains(addr uint64) bool { return addr >= r.Low && addr < r.High }
 
-// maxRanges bounds a list of ranges of one function, block or unit.
-const maxRanges = 1 << 20
+// The bounds on the ranges of one function, block or unit, and on those of all
+// together that one table is made of.
+const (
+	maxRanges    = 1 << 16
+	maxAllRanges = 1 << 22
+)
 
 var errRanges = errors.New("address ranges are damaged")
 
@@ -182,6 +186,9 @@ func (d *Data) findUnitRanges() []unitRange {
 	})
 	for i := range d.units {
 		u := &d.units[i]
+		if len(list) > maxAllRanges {
+			break
+		}
 		if covered[i] || u.kind != utCompile && u.kind != utSkeleton {
 			continue
 		}
