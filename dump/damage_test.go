@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -185,6 +186,20 @@ func wantFileError(t *testing.T, err, kind error, path string) {
 	}
 }
 
+// openBounded opens a dump of less than 2 MB, and sees that it takes no more
+// memory than such a file can justify, whatever its headers say.
+func openBounded(t *testing.T, path string) (dump.Image, error) {
+	t.Helper()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	img, err := dump.Open([]string{path})
+	runtime.ReadMemStats(&after)
+	if taken := after.TotalAlloc - before.TotalAlloc; taken > 16<<20 {
+		t.Errorf("opening took %d MiB", taken>>20)
+	}
+	return img, err
+}
+
 // TestKdumpFlipped changes bytes of each structure.
 func TestKdumpFlipped(t *testing.T) {
 	mem := testMachine(4096)
@@ -253,7 +268,7 @@ func TestKdumpFlipped(t *testing.T) {
 				data := bytes.Clone(whole)
 				test.change(data)
 				path := file(t, data)
-				img, err := dump.Open([]string{path})
+				img, err := openBounded(t, path)
 				if test.kind != nil {
 					wantFileError(t, err, test.kind, path)
 					return
@@ -334,7 +349,7 @@ func TestELFTruncated(t *testing.T) {
 		} {
 			t.Run(fmt.Sprintf("extended=%v/%s", extended, test.name), func(t *testing.T) {
 				path := file(t, whole[:test.size])
-				img, err := dump.Open([]string{path})
+				img, err := openBounded(t, path)
 				if test.kind != nil {
 					wantFileError(t, err, test.kind, path)
 					return
@@ -388,7 +403,7 @@ func TestELFFlipped(t *testing.T) {
 			data := bytes.Clone(whole)
 			test.change(data)
 			path := file(t, data)
-			img, err := dump.Open([]string{path})
+			img, err := openBounded(t, path)
 			if test.kind != nil {
 				wantFileError(t, err, test.kind, path)
 				return
@@ -435,7 +450,7 @@ func TestFlattenedDamaged(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			path := file(t, test.change(bytes.Clone(whole)))
-			img, err := dump.Open([]string{path})
+			img, err := openBounded(t, path)
 			if test.kind != nil {
 				wantFileError(t, err, test.kind, path)
 				return

@@ -2,8 +2,7 @@ package dumpwriter
 
 import "encoding/binary"
 
-// noteBytes writes all notes one behind the other. It returns the place of the
-// VMCOREINFO text among them, for files that point to it there.
+// noteBytes writes all notes one behind the other.
 func (c *Config) noteBytes() []byte {
 	notes := c.Notes
 	if c.VMCoreInfo != "" && !c.NoteApart {
