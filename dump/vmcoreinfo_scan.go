@@ -22,6 +22,7 @@ const (
 	infoHead    = 12 + len(infoNote)   // of the note
 	infoMax     = 64 << 10             // bytes of text: a page of any architecture
 	infoTries   = 1024                 // texts that are looked at closely
+	infoNear    = 4 << 20              // bytes around the text where its note may be
 	infoPortion = 64 << 20             // bytes between two reports of progress
 )
 
@@ -60,7 +61,7 @@ type infoScan struct {
 // belongs to the kernel in it, and stops at the first. A machine's memory may
 // have others: of a kernel that ran before, of guests, of dumps in the page
 // cache. The one that counts leads to an init_uts_ns with the same release.
-// Where that cannot be told, a note is preferred to a bare text.
+// A note is preferred to a bare text.
 func scanVMCoreInfo(img Image, o *options) (*foundInfo, int, error) {
 	s := &infoScan{img: img}
 	var done atomic.Int64
@@ -78,7 +79,28 @@ func scanVMCoreInfo(img Image, o *options) (*foundInfo, int, error) {
 	if err != nil && !errors.Is(err, errInfoFound) {
 		return nil, 0, err
 	}
+	if s.sure != nil && !s.sure.note {
+		s.findNote()
+	}
 	return cmp.Or(s.sure, s.maybe), s.other, nil
+}
+
+// findNote looks for the note that belongs to a bare text. Only the note has
+// the CRASHTIME of a panic; the kernel takes its pages together with those of
+// the text, so it is not far away.
+func (s *infoScan) findNote() {
+	text := s.sure.addr
+	head := make([]byte, infoHead+len(infoFirst))
+	for page := text - min(text, infoNear); page < text+infoNear; page += 4096 {
+		if _, err := s.img.ReadPhys(head, page); err != nil || string(head[12:]) != infoNote+infoFirst {
+			continue
+		}
+		found := s.read(page + uint64(infoHead))
+		if found != nil && found.note && strings.HasPrefix(found.info.Raw, s.sure.info.Raw) && s.confirm(found) == infoSure {
+			s.sure = found
+			return
+		}
+	}
 }
 
 // page looks for the beginning of the text in a page. Both copies of it are

@@ -82,6 +82,10 @@ func TestVMCoreInfoScan(t *testing.T) {
 		{"none", func(m memory) {}, "", ""},
 		{"broken text", func(m memory) { m.put(0x9000, strings.Replace(own, "PAGESIZE", "PAGE\x01IZE", 1)) }, "", ""},
 		{"cut text", func(m memory) { m.put(0x9000, own[:40]) }, "", ""},
+		{"the note behind the text", func(m memory) {
+			m.put(0x9000, own)
+			m.put(0xb000, infoNote(little, own+"CRASHTIME=1700000000\n"))
+		}, "6.1.0-own", ""},
 		{"many in vain", func(m memory) {
 			for at := 0x10000; at < 0x20000; at += 10 {
 				m.put(at, "OSRELEASE=")
@@ -111,6 +115,9 @@ func TestVMCoreInfoScan(t *testing.T) {
 				}
 				if c.warn == "" && c.want != "" && (f.Uts.Nodename != "crashed" && f.Format != dump.FormatKdump || f.Arch != dump.ArchX86_64) {
 					t.Errorf("%s: %q of %+v", f.Format, f.Arch, f.Uts)
+				}
+				if crashed := f.Time.Unix() == 1700000000; crashed != strings.HasPrefix(c.name, "the note behind") {
+					t.Errorf("%s: crashed at %v", f.Format, f.Time)
 				}
 				if uts, ok := dump.Uname(img); c.warn == "" && c.want != "" && (!ok || uts.Nodename != "crashed") {
 					t.Errorf("%s: uname %+v", f.Format, uts)

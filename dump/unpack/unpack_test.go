@@ -46,7 +46,7 @@ func pack(t testing.TB, kind string, data []byte) []byte {
 	case "xz":
 		w, err = xz.NewWriter(&b)
 	case "xz in blocks":
-		w, err = xz.WriterConfig{BlockSize: 1 << 20}.NewWriter(&b)
+		w, err = xz.WriterConfig{BlockSize: int64(min(1<<20, len(data)/3+1))}.NewWriter(&b)
 	}
 	if err != nil {
 		t.Fatal(err)
