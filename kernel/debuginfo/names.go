@@ -24,7 +24,8 @@ type Names interface {
 // stand for several types: files can have structs of their own that share one.
 type Ambiguous interface {
 	// AllTypes returns all different types of a name; the one that Source.Type
-	// returns comes first. This can take as long as opening.
+	// returns comes first. Those inside of functions, which Source.Type does
+	// not look for, are among them. This takes longer than opening.
 	AllTypes(name string) ([]*ctype.Type, error)
 }
 

@@ -7,21 +7,21 @@ import (
 )
 
 // AllTypes returns all different types of a name, for files can have structs
-// of their own that share it; the one that Type returns comes first. It goes
-// through all units, which takes as long as making the index.
+// of their own that share it; the one that Type returns comes first. It finds
+// those inside of functions too, which Type does not. It goes through all
+// units, which takes longer than making the index.
 func (d *Data) AllTypes(kind ctype.Kind, name string) []*ctype.Type {
 	want := kindOfType(kind)
-	first := d.named(want, name)
-	if first == nil {
-		return nil
-	}
 	walkers, _ := d.scan(func(w *walker, u *unit) error { return w.matching(u, want, name) })
 	var places []place
 	for _, w := range walkers {
 		places = append(places, w.places...)
 	}
 	slices.Sort(places)
-	list := []*ctype.Type{first}
+	var list []*ctype.Type
+	if first := d.named(want, name); first != nil {
+		list = append(list, first)
+	}
 	_ = d.guard(func() error {
 		for _, p := range places {
 			if t := d.typeAt(p); !slices.ContainsFunc(list, func(o *ctype.Type) bool { return t == o || d.alike(t, o) }) {
@@ -39,6 +39,7 @@ func (w *walker) matching(u *unit, want nameKind, name string) error {
 	if err != nil || u.language == langRust {
 		return err
 	}
+	t.deep = true
 	for t.next() {
 		s := t.shape
 		if s.kind != want || s.nameForm == 0 || s.slow || s.quality(u, &t.at) == declaration {

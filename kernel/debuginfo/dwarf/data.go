@@ -23,8 +23,8 @@ type Data struct {
 	release func(part []byte)
 	guard   func(read func() error) error
 	store   Store
-	split   bool         // has units in .dwo files, whose places no index knows
-	budget  atomic.Int64 // bytes of abbreviations that may yet be compiled
+	split   bool // has units in .dwo files, whose places no index knows
+	budget  *budget
 	unread  atomic.Int64 // members and constants that may yet be decoded
 
 	enumOnce    sync.Once
@@ -89,7 +89,6 @@ func New(sections Sections, opts Options) (*Data, error) {
 	if d.release = opts.Release; d.release == nil {
 		d.release = func([]byte) {}
 	}
-	d.budget.Store(16*int64(len(sections.Abbrev)) + 16<<20)
 	if err := d.guard(func() error { return d.open(sections, opts) }); err != nil {
 		return nil, err
 	}
@@ -99,6 +98,7 @@ func New(sections Sections, opts Options) (*Data, error) {
 // open gets the index from where it was kept, or makes it.
 func (d *Data) open(sections Sections, opts Options) error {
 	d.addFiles(sections, opts)
+	d.budget = d.space.newBudget()
 	if !d.loadNames() {
 		d.addUnits(opts.Split)
 		d.makeNames()
@@ -202,10 +202,19 @@ func (d *Data) releaseUnits(batch []unit) {
 	}
 }
 
-// spend takes n bytes of abbreviations from the budget. Tables that overlap on
-// purpose would otherwise take time with the square of the file's size.
-func (d *Data) spend(n int) error {
-	if d.budget.Add(-int64(n)) < 0 {
+// budget is how many bytes of abbreviations may yet be compiled, in one scan,
+// or for types. Tables that overlap on purpose would otherwise take time with
+// the square of the file's size.
+type budget struct{ left atomic.Int64 }
+
+func (s *space) newBudget() *budget {
+	b := &budget{}
+	b.left.Store(16*int64(s.abbrevs) + 16<<20)
+	return b
+}
+
+func (b *budget) spend(n int) error {
+	if b.left.Add(-int64(n)) < 0 {
 		return errors.New("abbreviation tables are shared by so many units in so many places that it must be damage")
 	}
 	return nil
@@ -246,7 +255,7 @@ func (d *Data) table(u *unit) (*shapes, error) {
 	t = &shapes{}
 	n, err := t.compile(u.file.Abbrev, u.abbrev, u)
 	if err == nil {
-		err = d.spend(n)
+		err = d.budget.spend(n)
 	}
 	if err != nil {
 		return nil, err

@@ -14,6 +14,7 @@ type walker struct {
 	names  *names
 	table  shapes
 	loaded tableKey
+	budget *budget
 	seen   recent
 	places []place // what AllTypes finds
 	err    error   // the first damage met
@@ -47,10 +48,11 @@ func (d *Data) scanNames(visit func(*walker, *unit) error) (*names, error) {
 func (d *Data) scan(visit func(*walker, *unit) error) ([]*walker, error) {
 	workers := min(runtime.GOMAXPROCS(0), maxWorkers, max(1, len(d.units)/batchUnits))
 	walkers := make([]*walker, workers)
+	budget := d.space.newBudget()
 	var next atomic.Int64
 	var wg sync.WaitGroup
 	for i := range walkers {
-		w := &walker{data: d, names: newNames(&d.space)}
+		w := &walker{data: d, names: newNames(&d.space), budget: budget}
 		w.seen.init()
 		walkers[i] = w
 		wg.Go(func() { w.err = d.guard(func() error { return w.run(&next, visit) }) })
@@ -92,7 +94,7 @@ func (w *walker) open(u *unit) (*top, error) {
 		w.loaded = tableKey{}
 		n, err := w.table.compile(u.file.Abbrev, u.abbrev, u)
 		if err == nil {
-			err = w.data.spend(n)
+			err = w.budget.spend(n)
 		}
 		if err != nil {
 			return nil, err

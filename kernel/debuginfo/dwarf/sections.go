@@ -65,8 +65,9 @@ type file struct {
 
 // space gives each section its range of places.
 type space struct {
-	chunks []chunk
-	next   place
+	chunks  []chunk
+	next    place
+	abbrevs int // bytes of abbreviations in all files
 }
 
 const firstPlace = 16
@@ -86,6 +87,7 @@ func (s *space) addFile(sections Sections, alt *file) *file {
 	if sections.Code != nil {
 		f.code = sync.OnceValue(sections.Code)
 	}
+	s.abbrevs += len(f.Abbrev)
 	f.info = s.add(f, ".debug_info", f.Info)
 	f.types = s.add(f, ".debug_types", f.Types)
 	f.str = s.add(f, ".debug_str", f.Str)

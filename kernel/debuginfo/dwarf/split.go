@@ -50,6 +50,7 @@ func (d *Data) addDwo(i int, open func(name, compDir string) (Sections, error)) 
 	d.split = true
 	first := len(d.units)
 	f := d.space.addFile(sections, nil)
+	d.budget.left.Add(16 * int64(len(f.Abbrev)))
 	d.addUnitsOf(f)
 	for j := first; j < len(d.units); j++ {
 		dwo := &d.units[j]

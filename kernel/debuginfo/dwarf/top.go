@@ -12,7 +12,8 @@ type top struct {
 	c     cursor
 	depth int
 	err   error
-	root  die // the unit's own DIE
+	root  die  // the unit's own DIE
+	deep  bool // goes into functions too
 
 	shape *shape
 	start int           // offset of the DIE in the section
@@ -60,7 +61,7 @@ func (t *top) next() bool {
 			return t.fail(start, "goes beyond the unit's end")
 		}
 		t.shape, t.start, t.open = s, start, s.children
-		if t.depth == 1 && s.kind != kindNone {
+		if (t.depth == 1 || t.deep) && s.kind != kindNone {
 			return true
 		}
 		if t.open && !t.pass() {
@@ -74,7 +75,7 @@ func (t *top) next() bool {
 // names one, or else into them.
 func (t *top) pass() bool {
 	t.open = false
-	if t.shape.sibForm == 0 {
+	if t.shape.sibForm == 0 || t.deep && t.shape.tag == tagSubprogram || t.deep && t.shape.tag == tagLexicalBlock {
 		t.depth++
 		return true
 	}

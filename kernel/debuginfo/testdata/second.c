@@ -18,6 +18,12 @@ extern struct everything everything;
 
 u64 second(struct later *l)
 {
-	twice += l->number + everything.bits.a;
+	struct inside {
+		u64 sum;
+		u32 low, high;
+	} pair = { l->number, 1, 2 };
+	volatile struct inside *p = &pair;
+
+	twice += p->sum + everything.bits.a;
 	return twice;
 }
