@@ -47,9 +47,10 @@ func (c Codec) String() string {
 // decoder unpacks pages, one at a time. It keeps the state of the codecs that
 // it has met, so that unpacking allocates nothing.
 type decoder struct {
-	zlib inflate.Decoder
-	zstd *zstd.Decoder
-	buf  []byte // packed bytes of files that are not mapped
+	zlib  inflate.Decoder
+	zstd  *zstd.Decoder
+	buf   []byte // packed bytes of files that are not mapped
+	chunk []byte // memory for the next pages of the cache
 }
 
 var (

@@ -194,7 +194,7 @@ func (k *kdumpImage) loadPage(pfn uint64) (data []byte, err error) {
 			data = z.data
 			return nil
 		}
-		buf := make([]byte, k.pageSize)
+		buf := k.cache.newPage(k.pageSize, &dec.chunk)
 		if err := p.unpack(dec, d, buf); err != nil {
 			return k.pageError(pfn, p, d, err)
 		}

@@ -17,11 +17,13 @@ type pageCache struct {
 	sets   []cacheSet
 	shards [cacheShards]cacheShard
 	load   func(key uint64) ([]byte, error)
+	chunks atomic.Int64 // that may still be made, see newPage
 }
 
 const (
 	cacheWays   = 8
 	cacheShards = 64
+	chunkPages  = 16
 )
 
 // cacheSet holds the pages whose numbers hash to the same place. The tag of a
@@ -56,10 +58,29 @@ func newPageCache(pageSize uint64, size int64, pages uint64, load func(uint64) (
 	if pages < slots/2 {
 		slots = 2 * pages // half-empty sets seldom overflow
 	}
-	return &pageCache{
+	c := &pageCache{
 		sets: make([]cacheSet, max(1, min(slots/cacheWays, 1<<31))),
 		load: load,
 	}
+	c.chunks.Store(int64(len(c.sets)) * cacheWays / 2 / chunkPages)
+	return c
+}
+
+// newPage returns memory for a page to load. Pages that are loaded while the
+// cache fills up come sixteen from one piece of memory, which the caller keeps
+// for them in chunk: that takes half as long. But such a piece lives as long as
+// any page of it, so only the first half of the cache is filled like that, and
+// what is kept alive in vain is at most half of the cache's bound.
+func (c *pageCache) newPage(size int, chunk *[]byte) []byte {
+	if len(*chunk) < size {
+		if c.chunks.Load() <= 0 || c.chunks.Add(-1) < 0 {
+			return make([]byte, size)
+		}
+		*chunk = make([]byte, chunkPages*size)
+	}
+	page := (*chunk)[:size:size]
+	*chunk = (*chunk)[size:]
+	return page
 }
 
 // setOf spreads neighbouring pages over all sets: multiplication by the golden

@@ -163,3 +163,30 @@ func TestPageCacheRace(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+// TestNewPage: pages do not share bytes, also where they share memory.
+func TestNewPage(t *testing.T) {
+	c := newPageCache(64, 200*64, 1<<20, numberedPage)
+	var chunk []byte
+	var pages [][]byte
+	for i := range 300 {
+		page := c.newPage(64, &chunk)
+		if len(page) != 64 || cap(page) != 64 {
+			t.Fatalf("a page of %d bytes, capacity %d", len(page), cap(page))
+		}
+		for j := range page {
+			page[j] = byte(i)
+		}
+		pages = append(pages, page)
+	}
+	for i, page := range pages {
+		for _, b := range page {
+			if b != byte(i) {
+				t.Fatalf("page %d was overwritten", i)
+			}
+		}
+	}
+	if left := c.chunks.Load(); left > 0 {
+		t.Errorf("%d chunks left", left)
+	}
+}
