@@ -41,7 +41,7 @@ type taskLayout struct {
 	Flags         kernel.U32   `kernel:"flags,optional"`
 	Stack         kernel.U64   `kernel:"stack,optional"`
 	SP            kernel.U64   `kernel:"thread.sp,optional"`
-	OnCPU         kernel.I32   `kernel:"on_cpu,optional"`
+	OnCPU         kernel.Uint  `kernel:"on_cpu,optional"`
 	CPU           kernel.U32   `kernel:"thread_info.cpu|cpu,optional"` // at the base of the stack before 4.9
 }
 
