@@ -3,6 +3,7 @@ package dump
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -230,6 +231,23 @@ func (a *avmlImage) Ranges() iter.Seq[Range] {
 			yield(r)
 		}
 	}
+}
+
+// stat implements counter. A page that a range has only in part counts as
+// present.
+func (a *avmlImage) stat(ctx context.Context) (*Stats, error) {
+	st := &Stats{}
+	size := a.facts.PageSize
+	next := uint64(0) // first page that is not counted yet
+	for _, sp := range a.spans {
+		first, end := sp.start/size, (sp.end-1)/size+1
+		st.Present += end - max(first, next)
+		next = end
+	}
+	for _, b := range a.blocks {
+		st.Packed += uint64(b.size)
+	}
+	return st, ctx.Err()
 }
 
 // Facts implements Image.

@@ -79,6 +79,8 @@ func limeRanges(s store, order binary.ByteOrder, claims *spanClaims) (int, error
 		switch {
 		case err != nil:
 			return n, fmt.Errorf("offset %#x: the file ends within a range header", pos)
+		case h == limeHeader{}:
+			return n, fmt.Errorf("offset %#x: zeros where a range header should be: a copy that was not finished, or the unused end of a disk", pos)
 		case h.magic != limeMagic:
 			return n, fmt.Errorf("offset %#x: no range header where one should be", pos)
 		case h.version != limeVersion:

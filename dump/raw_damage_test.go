@@ -88,6 +88,10 @@ func TestLiMEDamage(t *testing.T) {
 		{"first version", flip(4), dump.ErrDamaged, true, outcome{}},
 		{"first range ends before it begins", put64(8, 1<<40), dump.ErrDamaged, true, outcome{}},
 		{"second magic", flip(second), nil, true, outcome{good: 40, missing: 80}},
+		{"zeros behind the first range", func(d []byte) []byte {
+			clear(d[second:])
+			return d
+		}, nil, true, outcome{good: 40, missing: 80}},
 		{"second version", flip(second + 4), nil, true, outcome{good: 40, missing: 80}},
 		{"second range ends before it begins", put64(second+16, 0), nil, true, outcome{good: 40, missing: 80}},
 	})

@@ -103,7 +103,8 @@ func Verify(ctx context.Context, img Image, workers int, report func(*ReadError)
 	}
 	total := st.Present + lost
 	st.Damaged, st.Present = damaged, swept-damaged-missing
-	st.Missing = total - st.Present - damaged
+	// A page of which two ranges have a part is swept twice.
+	st.Missing = total - min(total, st.Present+damaged)
 	return st, nil
 }
 
