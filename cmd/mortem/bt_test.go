@@ -110,7 +110,7 @@ func TestDis(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &r); err != nil || status != exitAnswered || r.Module != "mortem_plant" || len(r.Instructions) < 5 {
 		t.Errorf("status %d, %v, %+v", status, err, r)
 	}
-	if status, _, errs = mortem(t, "dis", "--vmlinux", vmlinux, dump, "no_such_function"); status != exitUnusable || strings.Count(errs, "\n") != 1 {
+	if status, _, errs = mortem(t, "dis", "--vmlinux", vmlinux, dump, "no_such_function"); status != exitUsage || strings.Count(errs, "\n") != 1 {
 		t.Errorf("status %d, %s", status, errs)
 	}
 }
