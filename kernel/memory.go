@@ -54,7 +54,10 @@ func OpenMemory(image dump.Image) (*Memory, error) {
 	m := &Memory{image: image, pageMask: facts.PageSize - 1}
 	switch facts.Arch {
 	case dump.ArchX86_64:
-		return m, m.openAMD64()
+		if err := m.openAMD64(); err != nil {
+			return nil, err // a caller that goes on without a kernel must not read by it
+		}
+		return m, nil
 	}
 	return nil, fmt.Errorf("%w: the dump is of a %q machine, and only %s kernels can be analyzed",
 		ErrArch, facts.Arch, dump.ArchX86_64)

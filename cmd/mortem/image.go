@@ -2,7 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/pflag"
 
@@ -56,6 +59,9 @@ func (a *app) image(ctx context.Context, files []string) (dump.Image, error) {
 		p.done()
 	}
 	if err != nil {
+		if errors.Is(err, dump.ErrFormat) && strings.Contains(err.Error(), "begins with") {
+			err = fmt.Errorf("%w; if it is plain memory without headers, give --raw", err)
+		}
 		return nil, &exitError{exitUnusable, err}
 	}
 	return img, nil

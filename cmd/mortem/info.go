@@ -37,7 +37,8 @@ func (a *app) infoCommand() *cobra.Command {
 			if vmcoreinfo && !a.json {
 				return a.printVMCoreInfo(img)
 			}
-			opt := info.Options{SkipPages: noPages}
+			_, _, remote := dump.Moved(img)
+			opt := info.Options{SkipPages: noPages || remote && img.Facts().Format == dump.FormatKdump}
 			if verify {
 				opt.Verify = runtime.GOMAXPROCS(0)
 			}
@@ -57,7 +58,7 @@ func (a *app) infoCommand() *cobra.Command {
 	c.Flags().BoolVar(&registers, "registers", false, "list all registers of all processors")
 	c.Flags().BoolVar(&vmcoreinfo, "vmcoreinfo", false, "print the text of VMCOREINFO and nothing else")
 	c.Flags().BoolVar(&verify, "verify", false, "read every page, and list those that cannot be read")
-	c.Flags().BoolVar(&noPages, "no-pages", false, "do not count the pages, which needs 24 bytes read for each")
+	c.Flags().BoolVar(&noPages, "no-pages", false, "do not count the pages, which needs 24 bytes read for each; of a remote dump they are counted with --verify only")
 	return c
 }
 
@@ -81,6 +82,9 @@ func printInfo(w *printer, r *info.Report, registers bool) {
 		printMachine(w, r)
 		printCrash(w, r)
 		printMemory(w, r)
+		if r.Pages == nil && r.Moved != nil {
+			w.line("pages\tnot counted, which would move 24 bytes for each; --verify does it")
+		}
 		printPages(w, r.Pages)
 		if v := r.VMCoreInfo; v != nil {
 			w.line("VMCOREINFO\t%d keys (--vmcoreinfo prints them)", v.Keys)
