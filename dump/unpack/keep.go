@@ -14,10 +14,19 @@ const partial = ".partial-"
 // writing changes a file's time all the while.
 const stale = 24 * time.Hour
 
-// removeStale removes the partial files that dead processes have left behind.
+// unused is the time after which an unpacked file that nobody has opened is
+// removed.
+const unused = 30 * 24 * time.Hour
+
+// removeStale removes the partial files that dead processes have left behind,
+// and unpacked ones that were not used for long.
 func removeStale(dir string) {
 	for _, f := range files(dir) {
-		if strings.HasPrefix(f.Name(), partial) && time.Since(f.ModTime()) > stale {
+		limit := unused
+		if strings.HasPrefix(f.Name(), partial) {
+			limit = stale
+		}
+		if time.Since(f.ModTime()) > limit {
 			_ = os.Remove(filepath.Join(dir, f.Name())) // it is only in the way
 		}
 	}

@@ -2,7 +2,8 @@
 // in a pipe: it writes them once into a file that can be mapped.
 //
 // Unpacked files stay in a cache directory under names made of the contents of
-// the packed ones, so that the second look at a dump does not unpack it again.
+// the packed ones, so that the second look at a dump does not unpack it again;
+// they go when they were not used for 30 days, or earlier when the disk fills up.
 // Several processes may do this at once: one unpacks, the others wait for it.
 package unpack
 

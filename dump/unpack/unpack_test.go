@@ -288,6 +288,7 @@ func TestRemoval(t *testing.T) {
 	}
 	for name, age := range map[string]time.Duration{
 		"new": 0, "old": 48 * time.Hour, "older": 72 * time.Hour, partial + "x": time.Hour, partial + "dead": 25 * time.Hour,
+		"forgotten": 31 * 24 * time.Hour,
 	} {
 		path := filepath.Join(dir, name)
 		if err := os.WriteFile(path, nil, 0o600); err != nil {
