@@ -26,7 +26,7 @@ func TestReleases(t *testing.T) {
 
 func checkRelease(t *testing.T, l *synthetic.Layout) {
 	built := synthetic.New(l, synthetic.Machine{})
-	text := build(built)
+	text := build(built, l)
 	image, err := built.Image()
 	if err != nil {
 		t.Fatal(err)
@@ -63,14 +63,14 @@ func checkRelease(t *testing.T, l *synthetic.Layout) {
 }
 
 // build puts one module into a kernel, and returns where its code is.
-func build(k *synthetic.Kernel) (text uint64) {
+func build(k *synthetic.Kernel, l *synthetic.Layout) (text uint64) {
 	text = k.Vmalloc(8192)
 	m := k.Alloc("module")
 	m.Put("name", []byte("old")).Set("state", uint64(module.Going)).Set("taints", 1|1<<12).Set("args", k.String("debug=1 name=x"))
 	if m.Has("mem") {
-		mem := m.Sub("mem")
-		k.PutUint64(mem.Addr, text)
-		k.PutUint32(mem.Addr+8, 0x1000)
+		mem := m.At("mem") // the first, which is mem[MOD_TEXT]
+		k.PutUint64(mem+l.Offset("module_memory", "base"), text)
+		k.PutUint32(mem+l.Offset("module_memory", "size"), 0x1000)
 	} else {
 		m.SetAny(text, "core_layout.base", "module_core").SetAny(0x2000, "core_layout.size", "core_size").
 			SetAny(0x100, "core_layout.text_size", "core_text_size")
