@@ -99,7 +99,7 @@ func TestS3(t *testing.T) {
 		}
 		moved, requests, ok := dump.Moved(img)
 		t.Logf("run %d: %d of %d KiB in %d requests", run, moved>>10, len(data)>>10, requests)
-		if !ok || run == 0 && moved > int64(len(data))/4 || run == 1 && moved > 0 {
+		if !ok || run == 0 && moved > int64(len(data))/4 || run == 1 && moved > 2<<20 { // read ahead that the end of the first run cut off
 			t.Errorf("run %d: moved %d of %d bytes", run, moved, len(data))
 		}
 		if err := img.Close(); err != nil {

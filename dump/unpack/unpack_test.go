@@ -74,7 +74,7 @@ func unpackBytes(t testing.TB, packed []byte, o Options) (*Result, []byte) {
 }
 
 func TestUnpack(t *testing.T) {
-	data := contents(3<<20 + 123)
+	data := contents(1<<20 + 123)
 	for _, kind := range []string{"gzip", "zlib", "zstd", "xz", "xz in blocks"} {
 		t.Run(kind, func(t *testing.T) {
 			plain := data
@@ -122,7 +122,7 @@ func exists(path string) bool {
 
 // TestTools unpacks what the packers' own programs have packed.
 func TestTools(t *testing.T) {
-	data := contents(3 << 20)
+	data := contents(1 << 20)
 	path := filepath.Join(t.TempDir(), "x")
 	if err := os.WriteFile(path, data, 0o600); err != nil {
 		t.Fatal(err)
@@ -172,7 +172,7 @@ func (f failing) Read([]byte) (int, error) { return 0, f.error }
 
 // TestDamage: what comes before the damage is kept, and no more.
 func TestDamage(t *testing.T) {
-	data := contents(3 << 20)
+	data := contents(1 << 20)
 	for _, kind := range []string{"gzip", "zstd", "xz", "xz in blocks"} {
 		for _, c := range []struct {
 			name   string
@@ -224,7 +224,7 @@ func TestLimit(t *testing.T) {
 }
 
 func TestCancel(t *testing.T) {
-	packed := pack(t, "xz in blocks", contents(4<<20))
+	packed := pack(t, "xz in blocks", contents(2<<20))
 	ctx, cancel := context.WithCancel(t.Context())
 	o := Options{Dir: t.TempDir(), Progress: func(done, total int64) { cancel() }}
 	for _, kind := range []string{"xz in blocks", "gzip"} {
@@ -254,7 +254,7 @@ func TestCancelSpool(t *testing.T) {
 
 // TestConcurrent: many who want the same file get one.
 func TestConcurrent(t *testing.T) {
-	packed := pack(t, "zstd", contents(4<<20))
+	packed := pack(t, "zstd", contents(2<<20))
 	o := Options{Dir: t.TempDir()}
 	var wg sync.WaitGroup
 	paths := make([]string, 8)
