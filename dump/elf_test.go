@@ -129,3 +129,44 @@ func TestELFLikeQEMU(t *testing.T) {
 		t.Errorf("%q, %v", view, err)
 	}
 }
+
+// TestFlattenedGap: of a flattened file that has lost a record, what comes
+// before it is read to the last byte.
+func TestFlattenedGap(t *testing.T) {
+	mem := dumpwriter.PageMap{}
+	for pfn := range uint64(100) {
+		mem[pfn] = bytes.Repeat([]byte{byte(pfn + 1)}, 4096)
+	}
+	whole := build(t, dumpwriter.ELF, mem, testConfig(4096))
+	const lostAt, lostEnd = 200_001, 220_000 // in the file
+	var b bytes.Buffer
+	w := dumpwriter.NewFlattener(&b)
+	_, err1 := w.WriteAt(whole[:lostAt], 0)
+	_, err2 := w.WriteAt(whole[lostEnd:], lostEnd)
+	if err := errors.Join(err1, err2, w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	start := uint64(len(whole) - 100*4096) // of memory in the file
+	img := mustOpen(t, []string{file(t, b.Bytes())})
+	buf := make([]byte, 100*4096)
+	n, err := img.ReadPhys(buf, 0)
+	var re *dump.ReadError
+	if uint64(n) != lostAt-start || !errors.As(err, &re) || re.Addr != uint64(n) || !errors.Is(err, dump.ErrMissing) {
+		t.Errorf("%d bytes, %v; want %d", n, err, lostAt-start)
+	}
+	if !bytes.Equal(buf[:n], whole[start:lostAt]) {
+		t.Error("the bytes before the gap differ")
+	}
+	good, bad := 0, 0
+	err = img.Sweep(t.Context(), 1, func(_ int, p dump.Page) error {
+		if p.Err != nil {
+			bad++
+		} else if good++; p.Data[7] != byte(p.Addr>>12+1) {
+			t.Errorf("page %#x differs", p.Addr)
+		}
+		return nil
+	})
+	if err != nil || bad != int((lostEnd-start-1)/4096-(lostAt-start)/4096+1) || good+bad != 100 {
+		t.Errorf("%d pages, %d lost, %v", good, bad, err)
+	}
+}

@@ -220,10 +220,10 @@ func (s *flatStore) view(off int64, n int, buf []byte) ([]byte, error) {
 			return s.under.view(phys, n, buf)
 		}
 	}
-	if int64(n) > s.heap() {
-		return nil, errors.New("the flattened file does not hold so many bytes")
-	}
 	if cap(buf) < n {
+		if int64(n) > s.heap() {
+			return nil, errGap // so many bytes cannot be without one
+		}
 		buf = make([]byte, n)
 	}
 	buf = buf[:n]

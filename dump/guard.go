@@ -2,7 +2,6 @@ package dump
 
 import (
 	"errors"
-	"fmt"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -36,11 +35,13 @@ func faultError(r any) error {
 	}); ok {
 		if path, off, ok := findMapping(fault.Addr()); ok {
 			return &ReadError{Addr: NoAddr, Kind: ErrMissing, File: path, Offset: off,
-				Err: fmt.Errorf("the file was cut short or its disk failed while it was being read")}
+				Err: errFault}
 		}
 	}
 	panic(r)
 }
+
+var errFault = errors.New("the file was cut short or its disk failed while it was being read")
 
 // mappings are the files mapped at the moment; looked at only after a fault.
 var mappings struct {

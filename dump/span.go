@@ -155,42 +155,59 @@ func (e *spanImage) failure(addr uint64, sp *span) *ReadError {
 
 // ReadPhys implements Image.
 func (e *spanImage) ReadPhys(buf []byte, addr uint64) (int, error) {
-	if !e.file.mapped() {
-		return e.readSpans(buf, addr)
-	}
-	n := 0
-	return n, Guard(func() (err error) {
-		n, err = e.readSpans(buf, addr)
-		return err
-	})
-}
-
-func (e *spanImage) readSpans(buf []byte, addr uint64) (int, error) {
 	done := 0
 	for done < len(buf) {
 		at := addr + uint64(done)
-		if at < addr {
-			return done, &ReadError{Addr: addr, Kind: ErrMissing, Offset: -1}
-		}
 		sp := e.find(at)
-		if sp == nil || sp.kind != spanData {
+		if sp == nil || sp.kind != spanData || at < addr {
 			return done, e.failure(at, sp)
 		}
 		n := int(min(uint64(len(buf)-done), sp.end-at))
 		off := int64(sp.off + (at - sp.start))
-		data, err := e.file.view(off, n, buf[done:done+n])
+		got, err := e.fill(buf[done:done+n], off)
+		done += got
 		if err != nil {
-			return done, e.ioError(at, off, err)
+			return done, e.ioError(at+uint64(got), off+int64(got), err)
 		}
-		if &data[0] != &buf[done] {
-			copy(buf[done:], data)
-		}
-		done += n
 	}
 	return done, nil
 }
 
+// fill copies bytes of the file into buf. Where some of them cannot be had it
+// returns how many come before those.
+func (e *spanImage) fill(buf []byte, off int64) (int, error) {
+	err := Guard(func() error {
+		data, err := e.file.view(off, len(buf), buf)
+		if err == nil && &data[0] != &buf[0] {
+			copy(buf, data)
+		}
+		return err
+	})
+	if err == nil {
+		return len(buf), nil
+	}
+	if !partial(err) || len(buf) == 1 {
+		return 0, err
+	}
+	half := len(buf) / 2
+	n, err := e.fill(buf[:half], off)
+	if err != nil {
+		return n, err
+	}
+	n, err = e.fill(buf[half:], off+int64(half))
+	return half + n, err
+}
+
+// partial tells whether a smaller read may succeed where one has failed: with
+// gaps in a flattened file and lost ends of mapped ones, which cost nothing to
+// ask again.
+func partial(err error) bool { return errors.Is(err, errGap) || errors.Is(err, errFault) }
+
 func (e *spanImage) ioError(addr uint64, off int64, err error) *ReadError {
+	var fault *ReadError
+	if errors.As(err, &fault) {
+		err = fault.Err // Guard knows the place only, which is said here
+	}
 	return &ReadError{Addr: addr, Kind: ErrMissing, File: e.file.name(), Offset: e.file.locate(off), Err: err}
 }
 

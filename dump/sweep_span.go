@@ -40,14 +40,14 @@ func (e *spanImage) sweepPart(sp span, part uint64, worker int, fn func(worker i
 	if e.whole != nil {
 		e.file.willNeed(off, int64(to-from))
 	}
-	var data []byte
-	err := Guard(func() (err error) { // a flattened file may have to be copied together
-		data, err = e.file.view(off, int(to-from), nil)
-		return err
-	})
+	data, err := e.sweepView(off, int(to-from))
+	again := err != nil && partial(err) // page by page
 	for from < to {
 		n := min(e.facts.PageSize-from%e.facts.PageSize, to-from)
 		p := Page{Addr: from}
+		if again {
+			data, err = e.sweepView(off, int(n))
+		}
 		if err != nil {
 			p.Err = e.ioError(from, off, err)
 		} else {
@@ -59,6 +59,16 @@ func (e *spanImage) sweepPart(sp span, part uint64, worker int, fn func(worker i
 		from, off = from+n, off+int64(n)
 	}
 	return nil
+}
+
+// sweepView is a view for sweeps. A flattened file may have to be copied
+// together, which may fault.
+func (e *spanImage) sweepView(off int64, n int) (data []byte, err error) {
+	err = Guard(func() (err error) {
+		data, err = e.file.view(off, n, nil)
+		return err
+	})
+	return data, err
 }
 
 // sweepPage calls fn with a page. A page that faults while fn reads it is
