@@ -156,7 +156,7 @@ func (d *Decoder) block(dst []byte, out int, in *input, lit *litTable, dist *dis
 		if e&kindSub != 0 {
 			e = lit.entries[(uint64(e>>16)+in.acc>>litBits&(1<<(e>>8&15)-1))&(litSize-1)]
 		}
-		if used := uint(e & 63); used > in.n || used == 0 {
+		if used := uint(e & 63); used > in.n || used == 0 || e&kindBad != 0 {
 			return out, ErrCorrupt
 		}
 		if e&kindLiteral != 0 {
@@ -179,7 +179,7 @@ func (d *Decoder) block(dst []byte, out int, in *input, lit *litTable, dist *dis
 		if e&kindSub != 0 {
 			e = dist.entries[(uint64(e>>16)+in.acc>>distBits&(1<<(e>>8&15)-1))&(distSize-1)]
 		}
-		if used := uint(e & 63); used > in.n || used == 0 {
+		if used := uint(e & 63); used > in.n || used == 0 || e&kindBad != 0 {
 			return out, ErrCorrupt
 		}
 		back := int(e>>16) + extra(in.acc, e)
