@@ -86,6 +86,13 @@ func (v *VMCoreInfo) Number(name string) (int64, bool) {
 // Hex returns a bare hexadecimal key such as KERNELOFFSET.
 func (v *VMCoreInfo) Hex(key string) (uint64, bool) { return v.parse(key, 16) }
 
+// Page returns PAGESIZE, the size of the kernel's pages in bytes, if it is a size
+// that pages can have.
+func (v *VMCoreInfo) Page() (uint64, bool) {
+	n, ok := v.parse("PAGESIZE", 10)
+	return n, ok && n >= 4096 && n <= 1<<20 && n&(n-1) == 0
+}
+
 func (v *VMCoreInfo) parse(key string, base int) (uint64, bool) {
 	s, ok := v.Get(key)
 	if !ok {

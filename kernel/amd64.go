@@ -3,6 +3,7 @@ package kernel
 import (
 	"fmt"
 
+	"github.com/kmortem/mortem/dump"
 	"github.com/kmortem/mortem/kernel/paging"
 )
 
@@ -17,14 +18,22 @@ const (
 	amd64PageOffset5Old = 0xff10000000000000 // 4.14 to 4.19
 )
 
-// openAMD64 finds the page tables of an x86-64 kernel.
-func (m *Memory) openAMD64() error {
+// amd64 is the x86-64 kernel.
+type amd64 struct {
+	levels5    bool
+	encryption uint64 // AMD's memory encryption mask (sme_me_mask), 0 without
+}
+
+func (a *amd64) maxCPUs() uint64   { return 8192 }
+func (a *amd64) alignment() uint64 { return amd64LargePage }
+
+func (a *amd64) user(m *Memory, root uint64) paging.Space {
+	return paging.NewAMD64(m.image, root, a.levels5, a.encryption)
+}
+
+// open implements machine.
+func (a *amd64) open(m *Memory, vmci *dump.VMCoreInfo) error {
 	facts := m.image.Facts()
-	vmci := facts.VMCoreInfo
-	if vmci == nil {
-		return fmt.Errorf("%w, so the kernel's place in memory is not known; dumps that kdump writes have it, "+
-			"QEMU's have it when the guest runs with -device vmcoreinfo and its qemu_fw_cfg driver", ErrNoVMCoreInfo)
-	}
 	m.lowest = amd64KernelMap
 	m.offset, _ = vmci.Hex("KERNELOFFSET")
 	virt, ok := uint64(0), false
@@ -46,19 +55,19 @@ func (m *Memory) openAMD64() error {
 	}
 	five, _ := vmci.Number("pgtable_l5_enabled")
 	encryption, _ := vmci.Number("sme_mask")
-	m.root, m.levels5 = virt-amd64KernelMap+uint64(physBase), five != 0
-	m.space = paging.NewAMD64(m.image, m.root, m.levels5, uint64(encryption))
+	a.levels5, a.encryption = five != 0, uint64(encryption)
+	m.root = virt - amd64KernelMap + uint64(physBase)
+	m.space = paging.NewAMD64(m.image, m.root, a.levels5, a.encryption)
 	return nil
 }
 
-// findDirectMap finds where physical memory is mapped as a whole. Kernels that
-// randomise it keep the place in page_offset_base; the others have a constant
-// that moved once. Either is believed only if the page tables agree. Without it
-// every address is translated by the page tables, which is right but slower.
-func (k *Kernel) findDirectMap() {
+// direct implements machine. Kernels that randomise the place of the mapping keep
+// it in page_offset_base; the others have a constant that moved once. Either is
+// believed only if the page tables agree.
+func (a *amd64) direct(k *Kernel) directMap {
 	candidates := []uint64{amd64PageOffset4, amd64PageOffset4Old}
 	limit := uint64(1) << 46 // 64 TiB, the size of the window
-	if k.levels5 {
+	if a.levels5 {
 		candidates = []uint64{amd64PageOffset5, amd64PageOffset5Old}
 		limit = 1 << 52 // all physical addresses there can be
 	}
@@ -70,12 +79,8 @@ func (k *Kernel) findDirectMap() {
 	for _, base := range candidates {
 		phys, _, err := k.space.Translate(base + k.root)
 		if err == nil && phys == k.root {
-			k.direct = directMap{start: base, size: min(k.image.Facts().MaxPhys, limit)}
-			return
+			return directMap{start: base, size: min(k.image.Facts().MaxPhys, limit)}
 		}
 	}
+	return directMap{}
 }
-
-// PageOffset is the virtual address where the direct mapping of physical
-// memory starts (page_offset_base, PAGE_OFFSET); false where it was not found.
-func (k *Kernel) PageOffset() (uint64, bool) { return k.direct.start, k.direct.size != 0 }

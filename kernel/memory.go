@@ -30,37 +30,52 @@ func (e *ReadError) Unwrap() error { return e.Err }
 // Memory is the kernel's virtual memory in a dump. It needs no debug
 // information. It is safe for use by many goroutines.
 type Memory struct {
-	image    dump.Image
-	space    paging.Space
-	pageMask uint64
-	direct   directMap
-	offset   uint64 // runtime address minus link address of the kernel image
-	lowest   uint64 // lowest link address that the offset applies to
-	root     uint64 // physical address of the top page table
-	levels5  bool
+	image     dump.Image
+	machine   machine
+	space     paging.Space
+	blockMask uint64 // of the unit in which the dump has memory
+	pageSize  uint64 // of the kernel, in bytes
+	direct    directMap
+	offset    uint64 // runtime address minus link address of the kernel image
+	lowest    uint64 // lowest link address that the offset applies to
+	root      uint64 // physical address of the top page table
 }
 
-// directMap is the linear mapping of all physical memory, [start, start+size)
-// in virtual addresses. Addresses in it need no page tables.
+// directMap is the linear mapping of physical memory from phys on, [start,
+// start+size) in virtual addresses. Addresses in it need no page tables.
 type directMap struct {
-	start uint64
-	size  uint64
+	start, size uint64
+	phys        uint64
 }
 
 // OpenMemory finds the kernel's page tables in an image by what its VMCOREINFO
 // says.
 func OpenMemory(image dump.Image) (*Memory, error) {
-	facts := image.Facts()
-	m := &Memory{image: image, pageMask: facts.PageSize - 1}
-	switch facts.Arch {
-	case dump.ArchX86_64:
-		if err := m.openAMD64(); err != nil {
-			return nil, err // a caller that goes on without a kernel must not read by it
-		}
-		return m, nil
+	machine, err := machineOf(image.Facts().Arch)
+	if err != nil {
+		return nil, err
 	}
-	return nil, fmt.Errorf("%w: the dump is of a %q machine, and only %s kernels can be analyzed",
-		ErrArch, facts.Arch, dump.ArchX86_64)
+	vmci := image.Facts().VMCoreInfo
+	if vmci == nil {
+		return nil, fmt.Errorf("%w, so the kernel's place in memory is not known; dumps that kdump writes have it, "+
+			"QEMU's have it when the guest runs with -device vmcoreinfo and its qemu_fw_cfg driver", ErrNoVMCoreInfo)
+	}
+	m := newMemory(image, machine)
+	if err := machine.open(m, vmci); err != nil {
+		return nil, err // a caller that goes on without a kernel must not read by it
+	}
+	return m, nil
+}
+
+// newMemory is the memory of an image before the kernel is found in it. The
+// kernel's page size is that of the dump's blocks until something else is known.
+func newMemory(image dump.Image, machine machine) *Memory {
+	facts := image.Facts()
+	m := &Memory{image: image, machine: machine, blockMask: facts.PageSize - 1, pageSize: facts.PageSize}
+	if n, ok := facts.VMCoreInfo.Page(); ok {
+		m.pageSize = n
+	}
+	return m
 }
 
 // Image is the dump that the memory is read from.
@@ -70,8 +85,9 @@ func (m *Memory) Image() dump.Image { return m.image }
 // image by: runtime address minus link address.
 func (m *Memory) Offset() uint64 { return m.offset }
 
-// PageSize is the size of a page in bytes.
-func (m *Memory) PageSize() uint64 { return m.pageMask + 1 }
+// PageSize is the size of the kernel's pages in bytes (PAGE_SIZE). The dump may
+// have memory in units of another size, see dump.Facts.
+func (m *Memory) PageSize() uint64 { return m.pageSize }
 
 // Runtime turns a link address into a runtime address. Per-CPU offsets and
 // other absolute symbols lie below the kernel image and are not moved.
@@ -86,7 +102,7 @@ func (m *Memory) Runtime(link uint64) uint64 {
 // bytes from there on are contiguous in both.
 func (m *Memory) Translate(virt uint64) (phys, left uint64, err error) {
 	if off := virt - m.direct.start; off < m.direct.size {
-		return off, m.direct.size - off, nil
+		return m.direct.phys + off, m.direct.size - off, nil
 	}
 	return m.space.Translate(virt)
 }
@@ -116,13 +132,14 @@ func (m *Memory) Read(buf []byte, virt uint64) (int, error) {
 }
 
 // View returns n bytes at a kernel virtual address without copying them. They
-// must lie in one page: ErrCrossesPages otherwise.
+// must lie in one page, or in one of the dump's blocks where those are smaller:
+// ErrCrossesPages otherwise.
 func (m *Memory) View(virt uint64, n int) ([]byte, error) {
 	phys, left, err := m.Translate(virt)
 	if err != nil {
 		return nil, &ReadError{Addr: virt, Err: err}
 	}
-	if uint64(n) > left || phys&m.pageMask+uint64(n) > m.pageMask+1 {
+	if uint64(n) > left || phys&m.blockMask+uint64(n) > m.blockMask+1 {
 		return nil, ErrCrossesPages
 	}
 	b, err := m.image.ViewPhys(phys, n)
@@ -177,7 +194,7 @@ func (m *Memory) CString(virt uint64, limit int) ([]byte, error) {
 		at := virt + uint64(len(out))
 		// Up to the end of the page, so that a string before an unreadable
 		// page is not lost.
-		n := min(int(m.pageMask+1-at&m.pageMask), limit-len(out), 256)
+		n := min(int(m.blockMask+1-at&m.blockMask), limit-len(out), 256)
 		chunk := make([]byte, n)
 		got, err := m.Read(chunk, at)
 		if i := bytes.IndexByte(chunk[:got], 0); i >= 0 {

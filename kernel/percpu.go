@@ -2,9 +2,6 @@ package kernel
 
 import "fmt"
 
-// maxCPUs is the highest CONFIG_NR_CPUS that x86-64 allows.
-const maxCPUs = 8192
-
 // PerCPU returns the address of a CPU's copy of a per-CPU variable, given the
 // variable's address as Symbol returns it (include/asm-generic/percpu.h:
 // __per_cpu_offset). A kernel without SMP has one copy, at that address.
@@ -16,7 +13,7 @@ func (k *Kernel) PerCPU(variable, cpu uint64) (uint64, error) {
 		}
 		return 0, fmt.Errorf("CPU %d: the kernel is built for one", cpu)
 	}
-	limit := uint64(maxCPUs)
+	limit := k.machine.maxCPUs()
 	if addr, err := k.Symbol("nr_cpu_ids"); err == nil {
 		if n, err := k.Uint32(addr); err == nil {
 			limit = min(limit, uint64(n))

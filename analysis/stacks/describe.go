@@ -3,7 +3,6 @@ package stacks
 import (
 	"github.com/kmortem/mortem/kernel"
 	"github.com/kmortem/mortem/kernel/arch"
-	"github.com/kmortem/mortem/kernel/arch/amd64"
 	"github.com/kmortem/mortem/kernel/task"
 	"github.com/kmortem/mortem/kernel/unwind"
 )
@@ -53,7 +52,7 @@ func (c *collector) frame(trace *unwind.Trace, i int) Frame {
 		d.Exception = c.exception(f.Exception)
 	}
 	if c.opt.Registers {
-		d.Registers = registers(&f.Registers)
+		d.Registers = c.registers(&f.Registers)
 	}
 	if c.opt.Lines {
 		d.Source = c.source(trace, i)
@@ -62,8 +61,8 @@ func (c *collector) frame(trace *unwind.Trace, i int) Frame {
 }
 
 func (c *collector) exception(e *unwind.Exception) *Exception {
-	d := &Exception{Addr: kernel.Addr(e.Addr), User: e.User, Partial: e.Partial, Registers: registers(&e.Registers)}
-	if pc, ok := e.Registers.Get(amd64.IP); ok && !e.User {
+	d := &Exception{Addr: kernel.Addr(e.Addr), User: e.User, Partial: e.Partial, Registers: c.registers(&e.Registers)}
+	if pc, ok := e.Registers.Get(c.tracer.RegisterFile().PC); ok && !e.User {
 		f := unwind.Frame{PC: pc}
 		if fn, ok := c.tracer.Function(&f); ok {
 			d.At = fn.String()
@@ -72,11 +71,12 @@ func (c *collector) exception(e *unwind.Exception) *Exception {
 	return d
 }
 
-func registers(r *arch.Registers) []Register {
+func (c *collector) registers(r *arch.Registers) []Register {
 	var list []Register
-	for _, reg := range amd64.Order() {
+	names := c.tracer.RegisterFile()
+	for _, reg := range names.Order {
 		if v, ok := r.Get(reg); ok {
-			list = append(list, Register{amd64.Name(reg), kernel.Addr(v)})
+			list = append(list, Register{names.Name(reg), kernel.Addr(v)})
 		}
 	}
 	return list

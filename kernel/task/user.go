@@ -2,7 +2,6 @@ package task
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 
 	"github.com/kmortem/mortem/dump"
@@ -17,15 +16,8 @@ type User struct {
 	space paging.Space
 }
 
-// ErrUserArch: the architecture's page tables cannot be read yet.
-var ErrUserArch = errors.New("user memory of this architecture cannot be read")
-
 // User is the memory that an address space maps.
 func (d *Details) User(m *Memory) (*User, error) {
-	facts := d.k.Image().Facts()
-	if facts.Arch != dump.ArchX86_64 {
-		return nil, ErrUserArch
-	}
 	phys, _, err := d.k.Translate(m.pgd)
 	if err != nil {
 		return nil, &kernel.ReadError{Addr: m.pgd, Err: err}
@@ -33,18 +25,7 @@ func (d *Details) User(m *Memory) (*User, error) {
 	if phys&(d.k.PageSize()-1) != 0 {
 		return nil, fmt.Errorf("struct mm_struct at %#x: pgd is %#x, which is no table's address", m.Addr, m.pgd)
 	}
-	encryption, _ := facts.VMCoreInfo.Number("sme_mask")
-	return &User{image: d.k.Image(), space: paging.NewAMD64(d.k.Image(), phys, d.fiveLevels(), uint64(encryption))}, nil
-}
-
-// fiveLevels tells whether page tables have five levels: by VMCOREINFO, and where
-// that is silent by the kernel's own flag, which exists since 4.17.
-func (d *Details) fiveLevels() bool {
-	if n, ok := d.k.Image().Facts().VMCoreInfo.Number("pgtable_l5_enabled"); ok {
-		return n != 0
-	}
-	n, err := d.k.Object("__pgtable_l5_enabled").Uint()
-	return err == nil && n != 0
+	return &User{image: d.k.Image(), space: d.k.UserSpace(phys)}, nil
 }
 
 // Read fills buf with the memory at a user virtual address, as kernel.Memory.Read

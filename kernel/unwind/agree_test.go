@@ -86,7 +86,7 @@ const agree = "the same"
 
 // compareAt says in words how the two see one instruction.
 func compareAt(tr *Tracer, c *cfi, addr uint64) string {
-	rule, ok := tr.orc.rule(tr.text, addr)
+	rule, ok := ofX86(tr).orc.rule(tr.text, addr)
 	if !ok {
 		return "no ORC"
 	}
@@ -112,7 +112,7 @@ func compareAt(tr *Tracer, c *cfi, addr uint64) string {
 	}
 	reg := orcBase[rule.spReg].reg
 	if reg != arch.Reg(rules.CFA.Reg) {
-		return fmt.Sprintf("registers %s and %s", amd64.Name(reg), amd64.Name(arch.Reg(rules.CFA.Reg)))
+		return fmt.Sprintf("registers %s and %s", tr.reg.Name(reg), tr.reg.Name(arch.Reg(rules.CFA.Reg)))
 	}
 	if d := int64(rule.spOffset) - rules.CFA.Offset; d != 0 {
 		return fmt.Sprintf("ORC by %+d", d)

@@ -147,7 +147,7 @@ func (c *cfi) next(w *walk, s *state) (step, error) {
 	if err := n.called(w, s, n.cfa); err != nil {
 		return step{}, err
 	}
-	for _, r := range []arch.Reg{amd64.BX, amd64.BP, amd64.R12, amd64.R13, amd64.R14, amd64.R15} {
+	for _, r := range w.t.reg.Saved {
 		n.restore(w, s, r, rules)
 	}
 	return n, nil
@@ -169,7 +169,7 @@ func (c *cfi) cfa(w *walk, s *state, rules *frame.FrameContext) (uint64, error) 
 	}
 	base, ok := s.regs.Get(arch.Reg(rules.CFA.Reg))
 	if !ok {
-		return 0, s.fail(0, "its frame is found by register "+amd64.Name(arch.Reg(rules.CFA.Reg))+", which is not known", nil)
+		return 0, s.fail(0, "its frame is found by register "+w.t.reg.Name(arch.Reg(rules.CFA.Reg))+", which is not known", nil)
 	}
 	return base + uint64(rules.CFA.Offset), nil
 }

@@ -60,7 +60,7 @@ func FuzzLocation(f *testing.F) {
 	f.Add([]byte("\x91\x10\x06\x9f"), []byte("\x9c"))
 	f.Add([]byte("\x53\x93\x04\x93\x04"), []byte{})
 	f.Fuzz(func(t *testing.T, expr, base []byte) {
-		tr := &Tracer{mem: nothing{}, runtime: func(link uint64) uint64 { return link }}
+		tr := &Tracer{mem: nothing{}, reg: (amd64.Arch{}).Registers(), runtime: func(link uint64) uint64 { return link }}
 		frame := Frame{CFA: 0x1000}
 		frame.Registers.Set(amd64.BX, 1)
 		_, _ = tr.Locate(&Trace{Frames: []Frame{frame}}, 0, expr, base)

@@ -4,7 +4,6 @@ import (
 	"strings"
 
 	"github.com/kmortem/mortem/kernel/arch"
-	"github.com/kmortem/mortem/kernel/arch/amd64"
 )
 
 // byCode unwinds by following a function's instructions up to where it is. It
@@ -20,12 +19,12 @@ const maxCode = 1 << 16
 
 // codeFrame is a function's frame at an address, and whether it is known.
 type codeFrame struct {
-	amd64.Frame
+	arch.Frame
 	ok bool
 }
 
 // layout is the frame of the function that a state is in.
-func (c byCode) layout(w *walk, s *state) (amd64.Frame, bool) {
+func (c byCode) layout(w *walk, s *state) (arch.Frame, bool) {
 	// The functions on the two sides of an address can differ.
 	key := s.pc << 1
 	if s.exact {
@@ -45,7 +44,7 @@ func (byCode) follow(w *walk, s *state) codeFrame {
 	if uint64(n) < s.pc-fn.Start {
 		return codeFrame{}
 	}
-	f, ok := amd64.FrameAt(code[:n], int(s.pc-fn.Start))
+	f, ok := w.t.arch.FrameAt(code[:n], int(s.pc-fn.Start))
 	return codeFrame{f, ok}
 }
 
@@ -62,7 +61,7 @@ func (c byCode) next(w *walk, s *state) (step, error) {
 	if err := n.called(w, s, n.cfa); err != nil {
 		return step{}, err
 	}
-	for _, r := range []arch.Reg{amd64.BX, amd64.BP, amd64.R12, amd64.R13, amd64.R14, amd64.R15} {
+	for _, r := range w.t.reg.Saved {
 		n.state.regs.Forget(r)
 		if below, saved := f.Saved(r); saved {
 			if v, err := w.word(s, n.cfa-uint64(below)); err == nil {

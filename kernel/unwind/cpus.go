@@ -7,7 +7,6 @@ import (
 
 	"github.com/kmortem/mortem/dump"
 	"github.com/kmortem/mortem/kernel/arch"
-	"github.com/kmortem/mortem/kernel/arch/amd64"
 	"github.com/kmortem/mortem/kernel/task"
 )
 
@@ -45,7 +44,7 @@ func (t *Tracer) Runs(c *CPU, tk *task.Task) bool {
 	if c.Task != nil || c.Source == "" {
 		return false
 	}
-	sp, _ := c.Registers.Get(amd64.SP)
+	sp, _ := c.Registers.Get(t.reg.SP)
 	return tk.Stack != 0 && sp >= tk.Stack && sp < tk.Stack+t.size || c.pid != 0 && int32(c.pid) == tk.PID
 }
 
@@ -57,7 +56,7 @@ func (t *Tracer) assign(list []CPU, notes []dump.CPU) []CPU {
 		for n := range notes {
 			for c := range list {
 				if list[c].Source == "" && notes[n].Source != "" && is(&list[c], &notes[n]) {
-					list[c].take(&notes[n])
+					t.take(&list[c], &notes[n])
 				}
 			}
 		}
@@ -68,10 +67,10 @@ func (t *Tracer) assign(list []CPU, notes []dump.CPU) []CPU {
 		switch {
 		case notes[n].Source == "":
 		case len(notes) == known && i < known && list[i].Source == "":
-			list[i].take(&notes[n])
+			t.take(&list[i], &notes[n])
 		default:
 			c := CPU{Number: i, Err: errNoQueue}
-			c.take(&notes[n])
+			t.take(&c, &notes[n])
 			list = append(list, c)
 		}
 	}
@@ -81,9 +80,9 @@ func (t *Tracer) assign(list []CPU, notes []dump.CPU) []CPU {
 var errNoQueue = errors.New("its run queue is not known")
 
 // take takes a note, which no other processor gets then.
-func (c *CPU) take(note *dump.CPU) {
+func (t *Tracer) take(c *CPU, note *dump.CPU) {
 	for _, r := range note.General {
-		if reg, ok := amd64.ByName(r.Name); ok {
+		if reg, ok := t.reg.ByName(r.Name); ok {
 			c.Registers.Set(reg, r.Value)
 		}
 	}
@@ -94,16 +93,13 @@ func (c *CPU) take(note *dump.CPU) {
 	note.Source = ""
 }
 
-// sameArea: in the kernel GS points to the processor's per-CPU area, and in user
-// mode the value to swap it with does.
+// sameArea: what the note says of the processor's per-CPU area, if it does.
 func (t *Tracer) sameArea(c *CPU, note *dump.CPU) bool {
 	area, err := t.k.PerCPU(0, uint64(c.Number))
 	if err != nil || area == 0 {
 		return false
 	}
-	base, _ := note.Register("gs_base")
-	swap, _ := note.Register("kernel_gs_base")
-	return base == area || swap == area
+	return t.machine.owns(note, area)
 }
 
 func (t *Tracer) sameStack(c *CPU, note *dump.CPU) bool {

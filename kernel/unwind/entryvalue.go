@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 
 	"github.com/kmortem/mortem/kernel/arch"
-	"github.com/kmortem/mortem/kernel/arch/amd64"
 )
 
 // EntryRegister is what a register was when the function of a frame was called:
@@ -27,17 +26,17 @@ func (t *Tracer) EntryRegister(trace *Trace, frame int, r arch.Reg) (value uint6
 		return 0, false, false
 	}
 	end := int(caller.PC - fn.Start)
-	if target, direct := amd64.CallTarget(code, end, fn.Start); !direct || target != callee.Start {
+	if target, direct := t.arch.CallTarget(code, end, fn.Start); !direct || target != callee.Start {
 		return 0, false, false
 	}
-	o, ok := amd64.Argument(code, end, fn.Start, r)
+	o, ok := t.arch.Argument(code, end, fn.Start, r)
 	if !ok {
 		return 0, false, false
 	}
 	value = uint64(o.Offset)
 	if o.HasBase {
 		base, known := caller.Registers.Get(o.Base)
-		if o.Base == amd64.SP {
+		if o.Base == t.reg.SP {
 			base, known = caller.SP, true
 		}
 		if !known {

@@ -53,7 +53,7 @@ func (o *overlay) put(addr uint64, values ...uint64) {
 
 // putRegs writes a struct pt_regs.
 func (o *overlay) putRegs(addr uint64, r *arch.Registers) {
-	for i, reg := range amd64.Order() {
+	for i, reg := range (amd64.Arch{}).Registers().Order {
 		v, _ := r.Get(reg)
 		o.put(addr+uint64(8*i), v)
 	}
@@ -115,7 +115,7 @@ func (s *scene) find(name string, is func(orcRule) bool) uint64 {
 	}
 	start := s.tr.k.Runtime(sym.Addr)
 	for off := uint64(1); off < 1024; off++ {
-		if r, ok := s.tr.orc.rule(s.tr.text, start+off); ok && is(r) {
+		if r, ok := ofX86(s.tr).orc.rule(s.tr.text, start+off); ok && is(r) {
 			return start + off
 		}
 	}
@@ -181,7 +181,7 @@ func TestInterruptStack(t *testing.T) {
 	s.mem.putRegs(below, &regs)
 	s.mem.put(below-8, s.entry("asm_sysvec_apic_timer_interrupt")+1)
 	pc := s.find("sysvec_apic_timer_interrupt", func(r orcRule) bool { return r.kind == orcCall && r.spReg == orcRegSPIndirect })
-	rule, _ := s.tr.orc.rule(s.tr.text, pc)
+	rule, _ := ofX86(s.tr).orc.rule(s.tr.text, pc)
 	s.mem.put(irq.End-8, below-uint64(int64(rule.spOffset)))
 	trace := s.run(1, pc, irq.End-8, 2, 2)
 	if trace.Frames[0].Stack.Name != "IRQ" || trace.Frames[1].Stack.Name != "task" {
@@ -399,7 +399,7 @@ func TestWithoutORC(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	orc := tr.orc
+	orc := ofX86(tr).orc
 	for _, how := range []string{"CFI", "code"} {
 		if how == "code" {
 			tr.cfiOnce.Do(func() {})
@@ -413,9 +413,9 @@ func TestWithoutORC(t *testing.T) {
 			if tk.OnCPU || tk.Stack == 0 {
 				continue
 			}
-			tr.orc, tr.frames = orc, false
+			ofX86(tr).orc = orc
 			want := tr.Sleeping(tk, Options{})
-			tr.orc, tr.frames = nil, true
+			ofX86(tr).orc = nil
 			got := tr.Sleeping(tk, Options{})
 			total++
 			if sameTrace(&got, &want) {
@@ -442,3 +442,6 @@ func sameTrace(a, b *Trace) bool {
 	}
 	return true
 }
+
+// ofX86 is what a tracer knows of x86-64.
+func ofX86(t *Tracer) *amd64Machine { return t.machine.(*amd64Machine) }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	"github.com/kmortem/mortem/kernel/arch"
-	"github.com/kmortem/mortem/kernel/arch/amd64"
 )
 
 // Errors for variables that have no value at a frame.
@@ -181,9 +180,9 @@ func (e *evaluator) memory() (Location, error) {
 func (e *evaluator) register(r arch.Reg) (Location, error) {
 	v, ok := e.f.Registers.Get(r)
 	if !ok {
-		return Location{Reg: amd64.Name(r)}, fmt.Errorf("%w (%s)", ErrUnknownRegister, amd64.Name(r))
+		return Location{Reg: e.t.reg.Name(r)}, fmt.Errorf("%w (%s)", ErrUnknownRegister, e.t.reg.Name(r))
 	}
-	return Location{Value: v, Reg: amd64.Name(r)}, nil
+	return Location{Value: v, Reg: e.t.reg.Name(r)}, nil
 }
 
 // implicit is a value that stands in the expression.

@@ -153,7 +153,7 @@ func (o *orc) cfa(w *walk, s *state, r *orcRule) (uint64, error) {
 	}
 	base, known := s.regs.Get(reg)
 	if !known {
-		return 0, s.fail(0, "its frame is found by register "+amd64.Name(reg)+", which is not known", nil)
+		return 0, s.fail(0, "its frame is found by register "+w.t.reg.Name(reg)+", which is not known", nil)
 	}
 	switch r.spReg {
 	case orcRegBPIndirect:

@@ -2,7 +2,6 @@ package unwind
 
 import (
 	"github.com/kmortem/mortem/kernel/arch"
-	"github.com/kmortem/mortem/kernel/arch/amd64"
 )
 
 // maxTrials bounds how many return addresses are tried for a stack that ends
@@ -48,8 +47,8 @@ func (w *walk) search(s *state) (step, bool) {
 
 func (w *walk) candidate(slot, pc uint64) step {
 	var r arch.Registers
-	r.Set(amd64.IP, pc)
-	r.Set(amd64.SP, slot+8)
+	r.Set(w.t.reg.PC, pc)
+	r.Set(w.t.reg.SP, slot+8)
 	return step{cfa: slot + 8, state: state{regs: r, pc: pc, sp: slot + 8, slot: slot, method: ByScan, sure: Suspected}}
 }
 
@@ -60,12 +59,12 @@ func (w *walk) returnAddress(pc uint64) bool {
 	}
 	code := w.code[:8]
 	_, err := w.t.mem.Read(code, pc-8)
-	return err == nil && amd64.CallBefore(code)
+	return err == nil && w.t.arch.CallBefore(code)
 }
 
 // endsWell walks on from a candidate by unwind data alone.
 func (w *walk) endsWell(s state) bool {
-	if w.t.orc == nil {
+	if w.t.machine.tables() == nil {
 		return false
 	}
 	trial := *w

@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"github.com/kmortem/mortem/kernel/arch"
-	"github.com/kmortem/mortem/kernel/arch/amd64"
 )
 
 // step is the way from a function to what led into it.
@@ -28,20 +27,26 @@ func (n *step) called(w *walk, s *state, cfa uint64) error {
 	if err != nil {
 		return err
 	}
-	if pc == 0 && w.t.orc == nil {
+	return n.returns(w, s, cfa, slot, pc)
+}
+
+// returns makes the step to a caller by the return address, and where that lies.
+// The stack pointer is cfa then.
+func (n *step) returns(w *walk, s *state, cfa, slot, pc uint64) error {
+	if pc == 0 && w.t.machine.tables() == nil {
 		return errStart
 	}
 	n.state.hooked = ""
 	if real, hook := w.unhook(pc, slot); hook != "" {
 		pc, n.state.hooked = real, hook
 	}
-	if !w.t.text.holds(pc) && !mayHold(pc) {
+	if !w.t.text.holds(pc) && !w.t.machine.mayHold(pc) {
 		return s.fail(slot, fmt.Sprintf("what should be a return address is %#x", pc), nil)
 	}
 	n.state.regs = s.regs
-	n.state.regs.Keep(1 << amd64.BP)
-	n.state.regs.Set(amd64.SP, cfa)
-	n.state.regs.Set(amd64.IP, pc)
+	n.state.regs.Keep(1 << w.t.reg.FP)
+	n.state.regs.Set(w.t.reg.SP, cfa)
+	n.state.regs.Set(w.t.reg.PC, pc)
 	n.state.pc, n.state.sp, n.state.slot, n.state.exact = pc, cfa, slot, false
 	return nil
 }
@@ -50,40 +55,34 @@ func (n *step) called(w *walk, s *state, cfa uint64) error {
 // lie in a struct pt_regs. Of a partial one only the last words have been
 // written; the other registers are still those of the interrupted function.
 func (n *step) interrupted(w *walk, s *state, addr uint64, partial bool) error {
-	var buf [amd64.PtRegsSize]byte
-	from := uint64(0)
+	var room [arch.MaxPtRegs]byte
+	reg := w.t.reg
+	buf, from := room[:reg.PtRegsSize], uint64(0)
 	if partial {
-		from = amd64.IretOffset
+		from = uint64(reg.PtRegsPartial)
 	}
-	if st := w.stackOf(addr + from); st == nil || !st.holds(addr+from, uint64(amd64.PtRegsSize)-from) {
+	if st := w.stackOf(addr + from); st == nil || !st.holds(addr+from, uint64(len(buf))-from) {
 		return s.fail(addr, "the registers of what it interrupted are on no stack", nil)
 	}
 	if err := w.words.read(buf[from:], addr+from); err != nil {
 		return s.fail(addr, "the registers of what it interrupted cannot be read", err)
 	}
-	regs := amd64.PtRegs(buf[:], partial)
-	n.exception = &Exception{Addr: addr, Partial: partial, User: amd64.User(&regs), Registers: regs}
-	if !sane(&regs) {
+	regs := w.t.arch.PtRegs(buf, partial)
+	n.exception = &Exception{Addr: addr, Partial: partial, User: w.t.arch.User(&regs), Registers: regs}
+	if !w.t.arch.Sane(&regs) {
 		return s.fail(addr, "the registers of what it interrupted are none", nil)
 	}
 	n.state.regs = regs
 	if partial {
 		n.state.regs = s.regs
-		for _, r := range amd64.Order()[amd64.IretOffset/8:] {
-			v, _ := regs.Get(r)
-			n.state.regs.Set(r, v)
+		for _, r := range reg.Order {
+			if v, known := regs.Get(r); known {
+				n.state.regs.Set(r, v)
+			}
 		}
 	}
-	n.state.pc, _ = regs.Get(amd64.IP)
-	n.state.sp, _ = regs.Get(amd64.SP)
-	n.state.slot, n.state.exact = addr+amd64.IretOffset, true
+	n.state.pc, _ = regs.Get(reg.PC)
+	n.state.sp, _ = regs.Get(reg.SP)
+	n.state.slot, n.state.exact = addr+uint64(reg.PtRegsPC), true
 	return nil
-}
-
-// sane tells whether registers can be those of a processor: segments of a
-// privilege level that Linux uses, in 16 bits.
-func sane(r *arch.Registers) bool {
-	cs, _ := r.Get(amd64.CS)
-	ss, _ := r.Get(amd64.SS)
-	return cs>>16 == 0 && ss>>16 == 0 && (cs&3 == 0 || cs&3 == 3) && cs != 0
 }

@@ -41,7 +41,7 @@ func (t *text) inImage(addr uint64) bool {
 }
 
 func (t *text) inModule(addr uint64) bool {
-	if t.modules == nil || addr>>47 != 1<<17-1 {
+	if t.modules == nil || addr>>52 != 1<<12-1 {
 		return false
 	}
 	m, ok := t.modules.At(addr)
@@ -51,14 +51,3 @@ func (t *text) inModule(addr uint64) bool {
 	r, ok := m.Region(addr)
 	return ok && (r.Text.Contains(addr) || r.Text.Size == 0)
 }
-
-// Where code is made at run time on x86-64: MODULES_VADDR to MODULES_END
-// (Documentation/arch/x86/x86_64/mm.rst). Trampolines of ftrace and compiled BPF
-// programs lie there, outside of any module.
-const (
-	modulesStart = 0xffffffff80000000
-	modulesEnd   = 0xffffffffff000000
-)
-
-// mayHold tells whether an address can be code that was made at run time.
-func mayHold(addr uint64) bool { return addr >= modulesStart && addr < modulesEnd }

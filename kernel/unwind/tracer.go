@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"sync"
 
-	"github.com/kmortem/mortem/dump"
 	"github.com/kmortem/mortem/kernel"
 	"github.com/kmortem/mortem/kernel/arch"
+	"github.com/kmortem/mortem/kernel/arch/archs"
 	"github.com/kmortem/mortem/kernel/module"
 	"github.com/kmortem/mortem/kernel/task"
 )
@@ -21,10 +21,9 @@ type Tracer struct {
 	modules *module.Table // nil where modules cannot be read
 	text    *text
 	size    uint64 // of a task's stack in bytes
-	orc     *orc   // nil where the kernel has none
-	frames  bool   // the kernel was built with frame pointers
-	start   switchFrame
-	entry   *entryCode
+	arch    arch.Arch
+	reg     *arch.RegisterFile
+	machine machine
 	hooks   hooks
 
 	codes   cache[codeFrame]
@@ -37,22 +36,24 @@ type Tracer struct {
 }
 
 // ErrArch: stacks of the dump's architecture cannot be unwound.
-var ErrArch = errors.New("stacks of this architecture cannot be unwound")
+var ErrArch = archs.ErrUnknown
 
 // New reads what unwinding needs of a kernel. Modules may be nil where they
 // cannot be read; their functions' callers are then found by a search only.
 func New(k *kernel.Kernel, modules *module.Table) (*Tracer, error) {
-	if a := k.Image().Facts().Arch; a != dump.ArchX86_64 {
-		return nil, fmt.Errorf("%w: %s", ErrArch, a)
+	a, err := archs.Of(k.Image().Facts().Arch)
+	if err != nil {
+		return nil, err
 	}
-	t := &Tracer{k: k, mem: k, runtime: k.Runtime, modules: modules, text: newText(k, modules), size: threadSize(k), stacks: map[int][]Stack{}}
+	t := &Tracer{k: k, mem: k, runtime: k.Runtime, modules: modules, text: newText(k, modules), stacks: map[int][]Stack{}}
+	t.arch, t.reg = a, a.Registers()
 	if len(t.text.image) == 0 {
 		return nil, fmt.Errorf("symbols _stext and _etext: %w", kernel.ErrNotFound)
 	}
-	t.orc, _ = newORC(k, modules)
-	t.frames = t.orc == nil
-	t.start.find(k)
-	t.entry = newEntryCode(k)
+	if t.machine, err = newMachine(t); err != nil {
+		return nil, err
+	}
+	t.size = threadSize(k, t.machine.threadSize())
 	t.hooks.find(k)
 	return t, nil
 }
@@ -61,7 +62,7 @@ func New(k *kernel.Kernel, modules *module.Table) (*Tracer, error) {
 // first.
 func (t *Tracer) Methods() []Method {
 	var list []Method
-	if t.orc != nil {
+	if t.machine.tables() != nil {
 		list = append(list, ByORC)
 	}
 	if _, err := t.debugFrame(); err == nil {
@@ -72,6 +73,9 @@ func (t *Tracer) Methods() []Method {
 
 // StackSize is the size of a task's kernel stack in bytes.
 func (t *Tracer) StackSize() uint64 { return t.size }
+
+// RegisterFile are the registers that traces have, by name and number.
+func (t *Tracer) RegisterFile() *arch.RegisterFile { return t.reg }
 
 // IsText tells whether code of the kernel image or of a module lies at a
 // virtual address.
@@ -99,7 +103,7 @@ func (t *Tracer) Sleeping(tk *task.Task, opt Options) Trace {
 	w := walker.Get().(*walk)
 	defer walker.Put(w)
 	w.begin(t, tk, -1, opt)
-	s, err := t.start.state(w, tk)
+	s, err := t.sleeping(w, tk)
 	if err == errGone {
 		return Trace{End: EndGone, Frames: opt.Frames[:0]}
 	}
@@ -115,7 +119,24 @@ func (t *Tracer) Running(tk *task.Task, cpu int, regs arch.Registers, opt Option
 	w := walker.Get().(*walk)
 	defer walker.Put(w)
 	w.begin(t, tk, cpu, opt)
-	return w.run(fromRegisters(regs))
+	return w.run(t.fromRegisters(regs))
+}
+
+// errGone: the stack of a task that has exited was freed (since 4.9).
+var errGone = errors.New("its stack is freed")
+
+// sleeping is where a task that does not run goes on.
+func (t *Tracer) sleeping(w *walk, tk *task.Task) (state, error) {
+	if tk.Stack == 0 {
+		return state{}, errGone
+	}
+	if tk.SP == 0 {
+		return state{}, fmt.Errorf("task %d: its stack pointer is not known", tk.PID)
+	}
+	if w.own.End == 0 || !w.own.holds(tk.SP, 8) {
+		return state{}, fmt.Errorf("task %d: its stack pointer %#x is not on its stack at %#x", tk.PID, tk.SP, w.own.Start)
+	}
+	return t.machine.sleeping(w, tk)
 }
 
 var walker = sync.Pool{New: func() any { return new(walk) }}

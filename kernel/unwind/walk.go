@@ -4,7 +4,6 @@ import (
 	"errors"
 
 	"github.com/kmortem/mortem/kernel/arch"
-	"github.com/kmortem/mortem/kernel/arch/amd64"
 	"github.com/kmortem/mortem/kernel/task"
 )
 
@@ -41,10 +40,10 @@ func (s *state) fail(addr uint64, why string, err error) error {
 	return &StackError{PC: s.pc, Addr: addr, Why: why, Err: err}
 }
 
-func fromRegisters(regs arch.Registers) state {
+func (t *Tracer) fromRegisters(regs arch.Registers) state {
 	s := state{regs: regs, exact: true, method: ByRegisters, sure: Certain}
-	s.pc, _ = regs.Get(amd64.IP)
-	s.sp, _ = regs.Get(amd64.SP)
+	s.pc, _ = regs.Get(t.reg.PC)
+	s.sp, _ = regs.Get(t.reg.SP)
 	return s
 }
 
@@ -110,7 +109,7 @@ func (w *walk) word(s *state, addr uint64) (uint64, error) {
 // run walks from a state to the end.
 func (w *walk) run(s state) Trace {
 	tr := Trace{Frames: w.opt.Frames[:0]}
-	if amd64.User(&s.regs) {
+	if w.t.arch.User(&s.regs) {
 		tr.User, tr.End = &Exception{User: true, Registers: s.regs}, EndUser
 		return tr
 	}
@@ -206,9 +205,7 @@ func (w *walk) method(n int, s *state) unwinder {
 	module := !image && w.t.text.inModule(s.lookup())
 	switch n {
 	case 0:
-		if w.t.orc != nil {
-			return w.t.orc
-		}
+		return w.t.machine.tables()
 	case 1:
 		// Also with ORC: objtool leaves some functions out, which are
 		// marked with STACK_FRAME_NON_STANDARD.
@@ -218,17 +215,13 @@ func (w *walk) method(n int, s *state) unwinder {
 			}
 		}
 	case 2:
-		if w.t.orc == nil {
-			return w.t.entry
-		}
+		return w.t.machine.entries()
 	case 3:
 		if !w.trial && (image || module) {
 			return byCode{}
 		}
 	case 4:
-		if w.t.frames || !image && !module {
-			return framePointer{}
-		}
+		return w.t.machine.frames(image || module)
 	}
 	return nil
 }
@@ -264,12 +257,12 @@ func (w *walk) savedRegisters(s *state, n *step) {
 	if !ok {
 		return
 	}
-	bp, known := n.state.regs.Get(amd64.BP)
+	fp, known := n.state.regs.Get(w.t.reg.FP)
 	n.state.regs = other.state.regs
 	if known {
-		n.state.regs.Set(amd64.BP, bp)
+		n.state.regs.Set(w.t.reg.FP, fp)
 	}
-	n.state.regs.Set(amd64.IP, n.state.pc)
+	n.state.regs.Set(w.t.reg.PC, n.state.pc)
 }
 
 // progress checks that a step leads outwards: upwards on the same stack, or to

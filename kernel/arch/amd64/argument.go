@@ -6,20 +6,6 @@ import (
 	"github.com/kmortem/mortem/kernel/arch"
 )
 
-// Origin is where a function took the value of a register from before a call, in
-// terms of what is known after it: the registers that functions keep, the stack
-// pointer, and numbers in the code.
-type Origin struct {
-	// Base is the register to start from, with HasBase; Offset is added to
-	// it, or is the value itself without a base.
-	Base    arch.Reg
-	HasBase bool
-	Offset  int64
-	// Load tells that the value was read from memory at that address, with
-	// that many bytes. It may have changed there since.
-	Load int
-}
-
 // CallTarget is where the direct call that ends at an offset of code leads, which
 // begins at an address.
 func CallTarget(code []byte, end int, start uint64) (uint64, bool) {
@@ -33,38 +19,41 @@ func CallTarget(code []byte, end int, start uint64) (uint64, bool) {
 // Argument follows a register back from the call that ends at an offset of a
 // function's code to where its value came from. It fails where that is not in
 // the straight line of instructions before the call, or was computed.
-func Argument(code []byte, end int, start uint64, r arch.Reg) (Origin, bool) {
+func Argument(code []byte, end int, start uint64, r arch.Reg) (arch.Origin, bool) {
 	list, targets, ok := instructions(code, end)
 	if !ok || len(list) == 0 {
-		return Origin{}, false
+		return arch.Origin{}, false
 	}
-	o := Origin{Base: r, HasBase: true}
+	o := origin{arch.Origin{Base: r, HasBase: true}}
 	kept := false // Base is one that is known after the call
 	for i := len(list) - 2; ; i-- {
 		if o.Base == SP || !o.HasBase {
-			return o, true
+			return o.Origin, true
 		}
 		if kept = CalleeSaved>>o.Base&1 != 0; kept && unchanged(list[i+1:], o.Base) {
-			return o, true
+			return o.Origin, true
 		}
 		if i < 0 || targets[list[i+1].at] {
-			return Origin{}, false // another path leads here
+			return arch.Origin{}, false // another path leads here
 		}
 		in := &list[i].inst
 		switch f := flow(in.Op); {
 		case f == arch.Call || f == arch.Jump || f == arch.Return || f == arch.Stop:
-			return Origin{}, false
+			return arch.Origin{}, false
 		case !writes(in, o.Base):
 			continue
 		}
 		if o.Load != 0 || !o.from(in, start+uint64(list[i].at)) {
-			return Origin{}, false
+			return arch.Origin{}, false
 		}
 		if o.HasBase && o.Base == SP && movesStack(list[i+1:]) {
-			return Origin{}, false
+			return arch.Origin{}, false
 		}
 	}
 }
+
+// origin is one that is being followed.
+type origin struct{ arch.Origin }
 
 type placed struct {
 	at   int
@@ -138,7 +127,7 @@ func writes(in *x86asm.Inst, r arch.Reg) bool {
 }
 
 // from makes an origin one of what an instruction computes its base from.
-func (o *Origin) from(in *x86asm.Inst, addr uint64) bool {
+func (o *origin) from(in *x86asm.Inst, addr uint64) bool {
 	next := int64(addr) + int64(in.Len)
 	mem, isMem := in.Args[1].(x86asm.Mem)
 	switch {
@@ -170,7 +159,7 @@ func (o *Origin) from(in *x86asm.Inst, addr uint64) bool {
 }
 
 // address takes the address of an operand in memory.
-func (o *Origin) address(mem x86asm.Mem, next int64) bool {
+func (o *origin) address(mem x86asm.Mem, next int64) bool {
 	if mem.Index != 0 {
 		return false
 	}

@@ -11,21 +11,21 @@ func TestArgument(t *testing.T) {
 	const call = "\xe8\x00\x00\x00\x00"
 	for name, tc := range map[string]struct {
 		before string
-		want   amd64.Origin
+		want   arch.Origin
 		ok     bool
 	}{
-		"kept register":     {"\x48\x89\xdf", amd64.Origin{Base: amd64.BX, HasBase: true}, true},                          // mov %rbx,%rdi
-		"member":            {"\x48\x8d\x7b\x10", amd64.Origin{Base: amd64.BX, HasBase: true, Offset: 16}, true},          // lea 16(%rbx),%rdi
-		"number":            {"\x48\xc7\xc7\x00\x10\x00\x82", amd64.Origin{Base: amd64.DI, Offset: -0x7dfff000}, true},    // mov $…,%rdi
-		"on the stack":      {"\x48\x8d\x7c\x24\x08", amd64.Origin{Base: amd64.SP, HasBase: true, Offset: 8}, true},       // lea 8(%rsp),%rdi
-		"load":              {"\x48\x8b\x7b\x10", amd64.Origin{Base: amd64.BX, HasBase: true, Offset: 16, Load: 8}, true}, // mov 16(%rbx),%rdi
-		"two steps":         {"\x48\x89\xd8\x48\x89\xc7", amd64.Origin{Base: amd64.BX, HasBase: true}, true},              // mov %rbx,%rax; mov %rax,%rdi
-		"overwritten since": {"\x48\x89\xdf\x31\xdb", amd64.Origin{}, false},                                              // mov %rbx,%rdi; xor %ebx,%ebx
-		"result of a call":  {call + "\x48\x89\xc7", amd64.Origin{}, false},                                               // mov %rax,%rdi
-		"computed":          {"\x48\x89\xdf\x48\xc1\xe7\x03", amd64.Origin{}, false},                                      // shl $3,%rdi
-		"another path":      {"\x74\x03\x48\x89\xdf", amd64.Origin{}, false},                                              // je +3; mov %rbx,%rdi
-		"zero":              {"\x31\xff", amd64.Origin{Base: amd64.DI}, true},                                             // xor %edi,%edi
-		"nothing before":    {"", amd64.Origin{}, false},
+		"kept register":     {"\x48\x89\xdf", arch.Origin{Base: amd64.BX, HasBase: true}, true},                          // mov %rbx,%rdi
+		"member":            {"\x48\x8d\x7b\x10", arch.Origin{Base: amd64.BX, HasBase: true, Offset: 16}, true},          // lea 16(%rbx),%rdi
+		"number":            {"\x48\xc7\xc7\x00\x10\x00\x82", arch.Origin{Base: amd64.DI, Offset: -0x7dfff000}, true},    // mov $…,%rdi
+		"on the stack":      {"\x48\x8d\x7c\x24\x08", arch.Origin{Base: amd64.SP, HasBase: true, Offset: 8}, true},       // lea 8(%rsp),%rdi
+		"load":              {"\x48\x8b\x7b\x10", arch.Origin{Base: amd64.BX, HasBase: true, Offset: 16, Load: 8}, true}, // mov 16(%rbx),%rdi
+		"two steps":         {"\x48\x89\xd8\x48\x89\xc7", arch.Origin{Base: amd64.BX, HasBase: true}, true},              // mov %rbx,%rax; mov %rax,%rdi
+		"overwritten since": {"\x48\x89\xdf\x31\xdb", arch.Origin{}, false},                                              // mov %rbx,%rdi; xor %ebx,%ebx
+		"result of a call":  {call + "\x48\x89\xc7", arch.Origin{}, false},                                               // mov %rax,%rdi
+		"computed":          {"\x48\x89\xdf\x48\xc1\xe7\x03", arch.Origin{}, false},                                      // shl $3,%rdi
+		"another path":      {"\x74\x03\x48\x89\xdf", arch.Origin{}, false},                                              // je +3; mov %rbx,%rdi
+		"zero":              {"\x31\xff", arch.Origin{Base: amd64.DI}, true},                                             // xor %edi,%edi
+		"nothing before":    {"", arch.Origin{}, false},
 	} {
 		code := []byte(tc.before + call)
 		got, ok := amd64.Argument(code, len(code), 0x1000, amd64.DI)

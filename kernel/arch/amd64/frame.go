@@ -6,37 +6,12 @@ import (
 	"github.com/kmortem/mortem/kernel/arch"
 )
 
-// Frame is the layout of a function's frame at one of its instructions, as far as
-// the instructions before it tell. The canonical frame address (CFA) is where the
-// stack pointer was before the call: 8 above the return address.
-type Frame struct {
-	// Base is the register that the CFA is found by, SP or BP, and Offset is
-	// what to add to it.
-	Base   arch.Reg
-	Offset int64
-	saved  [16]int64 // distance below the CFA, by register; 0 where it is not saved
-	lost   uint32    // registers that were overwritten and are not saved, a bit each
-}
-
-// Saved tells where below the CFA the function saved a register for its caller.
-func (f *Frame) Saved(r arch.Reg) (below int64, ok bool) {
-	if r > R15 || f.saved[r] == 0 {
-		return 0, false
-	}
-	return f.saved[r], true
-}
-
-// Same tells whether a register still has the value that it had in the caller.
-func (f *Frame) Same(r arch.Reg) bool {
-	return r <= R15 && CalleeSaved>>r&1 != 0 && f.saved[r] == 0 && f.lost>>r&1 == 0
-}
-
 // FrameAt follows a function's instructions to the one at an offset, by all its
 // branches, and works out the frame there: how far the stack pointer moved, and
 // which registers were pushed. It needs no unwind data. It fails where it meets
 // what it does not understand, such as a stack pointer that was aligned. code is
 // the whole function, or at least what lies before the offset.
-func FrameAt(code []byte, offset int) (Frame, bool) {
+func FrameAt(code []byte, offset int) (arch.Frame, bool) {
 	w := frameWalk{branches: map[int]frameState{}}
 	// Blocks can come before the branch that leads to them: two rounds find
 	// these, and the last one may then guess at tables of jumps.
@@ -47,7 +22,7 @@ func FrameAt(code []byte, offset int) (Frame, bool) {
 	}
 	w.guess = true
 	if !w.follow(code, offset) {
-		return Frame{}, false
+		return arch.Frame{}, false
 	}
 	return w.now.frame()
 }
@@ -83,17 +58,18 @@ type frameState struct {
 	written uint32 // registers that do not have the caller's value any more
 }
 
-func (s *frameState) frame() (Frame, bool) {
-	f := Frame{saved: s.saved, lost: s.written}
+func (s *frameState) frame() (arch.Frame, bool) {
+	f := arch.Frame{Lost: uint64(s.written)}
+	copy(f.Below[:], s.saved[:])
 	switch {
 	case !s.live:
-		return Frame{}, false
+		return arch.Frame{}, false
 	case s.known:
 		f.Base, f.Offset = SP, s.depth
 	case s.bpFrame:
 		f.Base, f.Offset = BP, s.bpDepth
 	default:
-		return Frame{}, false
+		return arch.Frame{}, false
 	}
 	return f, true
 }

@@ -43,15 +43,6 @@ var names = [...]string{
 	IP: "ip", Flags: "flags", CS: "cs", SS: "ss", Orig: "orig_ax",
 }
 
-// Name is the register's name as struct pt_regs has it, "" for a number that is
-// none.
-func Name(r arch.Reg) string {
-	if int(r) >= len(names) {
-		return ""
-	}
-	return names[r]
-}
-
 // pushed is the order of struct pt_regs from its lowest address on, as user
 // space sees it too, so that no release changed it
 // (arch/x86/include/uapi/asm/ptrace.h). Each is 8 bytes.
@@ -64,13 +55,40 @@ const (
 	IretSize   = PtRegsSize - IretOffset
 )
 
-// Order is the order in which registers are shown: that of struct pt_regs.
-func Order() []arch.Reg { return pushed[:] }
+var file = arch.RegisterFile{
+	PC: IP, SP: SP, FP: BP,
+	Saved: []arch.Reg{BX, BP, R12, R13, R14, R15},
+	Order: pushed[:], Names: names[:],
+	PtRegsSize: PtRegsSize, PtRegsPartial: IretOffset, PtRegsPC: IretOffset,
+}
 
-// PtRegs reads a struct pt_regs. Where only the part that the processor wrote is
-// there, partial tells so and the other registers stay unknown. b has PtRegsSize
-// bytes.
-func PtRegs(b []byte, partial bool) arch.Registers {
+// Arch is x86-64 as an architecture.
+type Arch struct{ Decoder }
+
+var _ arch.Arch = Arch{}
+
+// Registers implements arch.Arch.
+func (Arch) Registers() *arch.RegisterFile { return &file }
+
+// CallBefore implements arch.Arch.
+func (Arch) CallBefore(code []byte) bool { return CallBefore(code) }
+
+// CallTarget implements arch.Arch.
+func (Arch) CallTarget(code []byte, end int, start uint64) (uint64, bool) {
+	return CallTarget(code, end, start)
+}
+
+// Argument implements arch.Arch.
+func (Arch) Argument(code []byte, end int, start uint64, r arch.Reg) (arch.Origin, bool) {
+	return Argument(code, end, start, r)
+}
+
+// FrameAt implements arch.Arch.
+func (Arch) FrameAt(code []byte, offset int) (arch.Frame, bool) { return FrameAt(code, offset) }
+
+// PtRegs implements arch.Arch. The processor itself writes ip, cs, flags, sp and
+// ss.
+func (Arch) PtRegs(b []byte, partial bool) arch.Registers {
 	var r arch.Registers
 	for i, reg := range pushed {
 		if partial && i*8 < IretOffset {
@@ -81,19 +99,16 @@ func PtRegs(b []byte, partial bool) arch.Registers {
 	return r
 }
 
-// User tells whether registers are those of user mode: the lowest two bits of
-// CS are the privilege level. Unknown registers are not.
-func User(r *arch.Registers) bool {
+// User implements arch.Arch: the lowest two bits of CS are the privilege level.
+func (Arch) User(r *arch.Registers) bool {
 	cs, ok := r.Get(CS)
 	return ok && cs&3 == 3
 }
 
-// ByName finds a register by its name in struct pt_regs.
-func ByName(name string) (arch.Reg, bool) {
-	for i, n := range names {
-		if n == name && n != "" {
-			return arch.Reg(i), true
-		}
-	}
-	return 0, false
+// Sane implements arch.Arch: segments of a privilege level that Linux uses, in 16
+// bits.
+func (Arch) Sane(r *arch.Registers) bool {
+	cs, _ := r.Get(CS)
+	ss, _ := r.Get(SS)
+	return cs>>16 == 0 && ss>>16 == 0 && (cs&3 == 0 || cs&3 == 3) && cs != 0
 }

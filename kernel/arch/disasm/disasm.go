@@ -3,15 +3,13 @@
 package disasm
 
 import (
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 
-	"github.com/kmortem/mortem/dump"
 	"github.com/kmortem/mortem/kernel"
 	"github.com/kmortem/mortem/kernel/arch"
-	"github.com/kmortem/mortem/kernel/arch/amd64"
+	"github.com/kmortem/mortem/kernel/arch/archs"
 	"github.com/kmortem/mortem/kernel/debuginfo"
 	"github.com/kmortem/mortem/kernel/module"
 )
@@ -51,17 +49,7 @@ type Instruction struct {
 }
 
 // ErrArch: instructions of the dump's architecture cannot be decoded.
-var ErrArch = errors.New("instructions of this architecture cannot be decoded")
-
-// decoderOf is the decoder for a dump.
-func decoderOf(k *kernel.Kernel) (arch.Decoder, error) {
-	switch a := k.Image().Facts().Arch; a {
-	case dump.ArchX86_64:
-		return amd64.Decoder{}, nil
-	default:
-		return nil, fmt.Errorf("%w: %s", ErrArch, a)
-	}
-}
+var ErrArch = archs.ErrUnknown
 
 // maxFunction bounds the code that is read for one function, in bytes.
 const maxFunction = 4 << 20
@@ -70,7 +58,7 @@ const maxFunction = 4 << 20
 // address, given as a number or as function+offset. It makes the kernel name
 // addresses in modules (module.Attach).
 func Disassemble(k *kernel.Kernel, place string, opt Options) (*Report, error) {
-	decoder, err := decoderOf(k)
+	decoder, err := archs.Of(k.Image().Facts().Arch)
 	if err != nil {
 		return nil, err
 	}

@@ -1,7 +1,6 @@
 package unwind
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/kmortem/mortem/kernel"
@@ -47,20 +46,8 @@ func (f *switchFrame) find(k *kernel.Kernel) {
 	f.resume, _ = resumePoint(k) // without it, the scheduler's own frame is left out
 }
 
-// errGone: the stack of a task that has exited was freed (since 4.9).
-var errGone = errors.New("its stack is freed")
-
 // state is where a task that does not run goes on.
 func (f *switchFrame) state(w *walk, t *task.Task) (state, error) {
-	if t.Stack == 0 {
-		return state{}, errGone
-	}
-	if t.SP == 0 {
-		return state{}, fmt.Errorf("task %d: its stack pointer is not known", t.PID)
-	}
-	if w.own.End == 0 || !w.own.holds(t.SP, 8) {
-		return state{}, fmt.Errorf("task %d: its stack pointer %#x is not on its stack at %#x", t.PID, t.SP, w.own.Start)
-	}
 	if f.old {
 		return f.stateOld(w, t)
 	}
@@ -80,7 +67,7 @@ func (f *switchFrame) state(w *walk, t *task.Task) (state, error) {
 		}
 	}
 	r.Set(amd64.SP, t.SP+uint64(f.frame.Size()))
-	s := fromRegisters(r)
+	s := w.t.fromRegisters(r)
 	s.method, s.slot = BySwitch, t.SP+f.frame.Return.Offset()
 	s.exact = s.pc == f.forked
 	if !w.t.text.holds(s.pc) {
@@ -98,7 +85,7 @@ func (f *switchFrame) stateOld(w *walk, t *task.Task) (state, error) {
 	r.Set(amd64.BP, bp)
 	r.Set(amd64.SP, t.SP+16)
 	r.Set(amd64.IP, f.resume)
-	s := fromRegisters(r)
+	s := w.t.fromRegisters(r)
 	s.method = BySwitch
 	if f.resume == 0 {
 		n, err := framePointer{}.next(w, &s)

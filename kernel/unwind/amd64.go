@@ -1,0 +1,75 @@
+package unwind
+
+import (
+	"github.com/kmortem/mortem/dump"
+	"github.com/kmortem/mortem/kernel/task"
+)
+
+// amd64Machine is x86-64: unwind tables (ORC) or else frame pointers, a stack for
+// interrupts and some for exceptions that can happen anywhere.
+type amd64Machine struct {
+	orc   *orc // nil where the kernel has none
+	start switchFrame
+	entry *entryCode
+}
+
+func newAMD64(t *Tracer) machine {
+	m := &amd64Machine{entry: newEntryCode(t.k)}
+	m.orc, _ = newORC(t.k, t.modules)
+	m.start.find(t.k)
+	return m
+}
+
+func (m *amd64Machine) sleeping(w *walk, tk *task.Task) (state, error) { return m.start.state(w, tk) }
+
+func (m *amd64Machine) threadSize() uint64 { return amd64ThreadSize }
+
+func (m *amd64Machine) stacks(t *Tracer, cpu int) []Stack {
+	list := t.irqStack(cpu)
+	if more := t.entryAreaStacks(cpu); more != nil {
+		return append(list, more...)
+	}
+	return append(list, t.istStacks(cpu)...)
+}
+
+func (m *amd64Machine) tables() unwinder {
+	if m.orc == nil {
+		return nil
+	}
+	return m.orc
+}
+
+func (m *amd64Machine) entries() unwinder {
+	if m.orc != nil {
+		return nil
+	}
+	return m.entry
+}
+
+// frames: kernels without ORC are mostly built with frame pointers, and so is
+// code that is made at run time.
+func (m *amd64Machine) frames(known bool) unwinder {
+	if m.orc != nil && known {
+		return nil
+	}
+	return framePointer{}
+}
+
+// owns: in the kernel GS points to the processor's per-CPU area, and in user mode
+// the value to swap it with does.
+func (m *amd64Machine) owns(note *dump.CPU, area uint64) bool {
+	base, _ := note.Register("gs_base")
+	swap, _ := note.Register("kernel_gs_base")
+	return base == area || swap == area
+}
+
+// Where code is made at run time on x86-64: MODULES_VADDR to MODULES_END
+// (Documentation/arch/x86/x86_64/mm.rst). Trampolines of ftrace and compiled BPF
+// programs lie there, outside of any module.
+const (
+	modulesStart = 0xffffffff80000000
+	modulesEnd   = 0xffffffffff000000
+)
+
+// mayHold tells whether an address can be code that was made at run time.
+func (m *amd64Machine) mayHold(addr uint64) bool { return addr >= modulesStart && addr < modulesEnd }

@@ -1,0 +1,50 @@
+package unwind
+
+import (
+	"fmt"
+
+	"github.com/kmortem/mortem/dump"
+	"github.com/kmortem/mortem/kernel/task"
+)
+
+// machine is what stacks of the kernel have of their own on an architecture.
+// Each architecture is a file.
+type machine interface {
+	// sleeping is where a task that does not run goes on. Its stack pointer
+	// has been found to be on its stack.
+	sleeping(w *walk, tk *task.Task) (state, error)
+	// stacks are those of a processor besides the tasks'.
+	stacks(t *Tracer, cpu int) []Stack
+	// threadSize is the usual size of a task's stack in bytes.
+	threadSize() uint64
+
+	// tables is the unwinder by the kernel's own unwind tables, nil where it
+	// has none.
+	tables() unwinder
+	// entries is the one for entry code, where stacks end and exceptions leave
+	// registers; nil where the tables describe it.
+	entries() unwinder
+	// frames is the one by frame pointers, nil where the function, which is
+	// one of those that the kernel was built with or other code, has none.
+	frames(known bool) unwinder
+
+	// mayHold tells whether an address can be code that was made at run time,
+	// outside of the kernel image and of modules.
+	mayHold(addr uint64) bool
+	// owns tells whether a note's registers say that the processor has its
+	// per-CPU area at an address.
+	owns(note *dump.CPU, area uint64) bool
+}
+
+var machines = map[dump.Arch]func(*Tracer) machine{
+	dump.ArchX86_64: newAMD64,
+}
+
+func newMachine(t *Tracer) (machine, error) {
+	a := t.k.Image().Facts().Arch
+	make, ok := machines[a]
+	if !ok {
+		return nil, fmt.Errorf("%w: %s", ErrArch, a)
+	}
+	return make(t), nil
+}
