@@ -209,3 +209,9 @@ func (m *Map) TypeName(p *Page) string {
 	}
 	return ""
 }
+
+// IsSlab tells of the bytes of a struct page whether it is marked as a slab's, with
+// less work than Decode. Tail pages may be marked as well.
+func (m *Map) IsSlab(b []byte) bool {
+	return m.kinds.slab.matches(m.layout.Flags.Get(b), m.layout.Type.Get(b))
+}
