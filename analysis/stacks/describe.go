@@ -55,7 +55,7 @@ func (c *collector) frame(trace *unwind.Trace, i int) Frame {
 		d.Registers = c.registers(&f.Registers)
 	}
 	if c.opt.Lines {
-		d.Source = c.source(trace, i)
+		d.Source = c.source(trace, i, d.Module)
 	}
 	return d
 }

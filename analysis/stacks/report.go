@@ -9,12 +9,13 @@ import (
 
 // Report is the answer.
 type Report struct {
-	Methods  []string        `json:"methods"`          // by which this kernel can be unwound, the best first
-	Searched uint64          `json:"searched"`         // tasks looked at
-	Selected uint64          `json:"selected"`         // tasks that the selection left
-	Stacks   []Stack         `json:"stacks,omitempty"` // one for each selected task
-	Groups   []Group         `json:"groups,omitempty"` // of equal stacks, the most frequent first; with Options.Unique
-	Coverage kernel.Coverage `json:"coverage"`         // of tasks and their stacks
+	Methods  []string        `json:"methods"`           // by which this kernel can be unwound, the best first
+	Searched uint64          `json:"searched"`          // tasks looked at
+	Selected uint64          `json:"selected"`          // tasks that the selection left
+	Stacks   []Stack         `json:"stacks,omitempty"`  // one for each selected task
+	Groups   []Group         `json:"groups,omitempty"`  // of equal stacks, the most frequent first; with Options.Unique
+	Missing  []string        `json:"missing,omitempty"` // what the debug information lacks of what was asked for
+	Coverage kernel.Coverage `json:"coverage"`          // of tasks and their stacks
 }
 
 // Group is a number of tasks with equal stacks: the same functions at the same

@@ -3,6 +3,7 @@ package stacks
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/kmortem/mortem/kernel/ctype"
 	"github.com/kmortem/mortem/kernel/debuginfo"
@@ -10,18 +11,31 @@ import (
 )
 
 // source finds the functions at a frame's place in the source. It is nil where
-// the debug information has no lines there.
-func (c *collector) source(trace *unwind.Trace, i int) []Source {
-	f := &trace.Frames[i]
-	lines, ok := c.k.Info().(debuginfo.Lines)
+// the debug information has no lines there; what kind of it is missing is noted.
+func (c *collector) source(trace *unwind.Trace, i int, module string) []Source {
+	at := trace.Frames[i].Lookup()
+	code, ok := c.k.CodeAt(at)
+	if !ok {
+		if module != "" {
+			c.lacks("no debug information of module " + module)
+		}
+		return nil
+	}
+	lines, err := code.Lines()
+	if err != nil {
+		c.lacks(err.Error())
+		return nil
+	}
+	if c.opt.Locals && !lines.Locals() {
+		c.lacks("no local variables in " + code.Info.Describe() + ": they are in DWARF")
+	}
+	link, ok := code.Link(at)
 	if !ok {
 		return nil
 	}
-	if _, _, inImage := c.k.SymbolAt(f.Lookup()); !inImage {
-		return nil // modules have debug information of their own
-	}
-	found, err := lines.Frames(f.Lookup() - c.k.Offset())
+	found, err := lines.Frames(link)
 	if err != nil {
+		c.lacks(err.Error())
 		return nil
 	}
 	var list []Source
@@ -35,6 +49,16 @@ func (c *collector) source(trace *unwind.Trace, i int) []Source {
 		list = append(list, s)
 	}
 	return list
+}
+
+// maxMissing bounds how many kinds of missing debug information are noted.
+const maxMissing = 64
+
+// lacks notes what is missing of the debug information.
+func (c *collector) lacks(what string) {
+	if r := c.report; !slices.Contains(r.Missing, what) && len(r.Missing) < maxMissing {
+		r.Missing = append(r.Missing, what)
+	}
 }
 
 // local finds the value of a variable at a frame.

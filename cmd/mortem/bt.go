@@ -119,6 +119,9 @@ func (a *app) bt(c *cobra.Command, files, names []string, opt stacks.Options) er
 	if r.Selected == 0 && len(names) > 0 {
 		return usage("neither a file nor a task: %s", strings.Join(names, " "))
 	}
+	for _, what := range r.Missing {
+		a.warn("%s", what)
+	}
 	return a.answer(r, &r.Coverage, func(w *printer) { printStacks(w, r) })
 }
 

@@ -114,3 +114,34 @@ func TestDis(t *testing.T) {
 		t.Errorf("status %d, %s", status, errs)
 	}
 }
+
+// TestCodeOfModules prints source lines and locals of the fixture's module, whose
+// file lies in a directory, and says what is missing without it or without vmlinux.
+func TestCodeOfModules(t *testing.T) {
+	p := player(t, "mp/mutex.wait")
+	dir := fixtures.Dir(t)
+	status, out, errs := bt(t, "--debug-dir", dir, "--locals", p.Comm)
+	line := regexp.MustCompile(`(?m)^ +mp_mutex_wait at .*/mortem_plant\.c:(\d+)$`).FindStringSubmatch(out)
+	if status != exitAnswered || errs != "" || line == nil || !strings.Contains(out, "local struct mp_player * p = 0x") {
+		t.Fatalf("status %d\n%s%s", status, out, errs)
+	}
+	vmlinux, dump := fixtures.Path(t, kerneltest.Vmlinux), fixtures.Path(t, kerneltest.Main)
+	_, out, errs = mortem(t, "dis", "--vmlinux", vmlinux, "--debug-dir", dir, "--lines", dump, "mp_mutex_wait")
+	if !strings.Contains(out, "/mortem_plant.c:"+line[1]+"\n") || errs != "" {
+		t.Errorf("no line %s in\n%s%s", line[1], out, errs)
+	}
+
+	_, out, errs = bt(t, "--locals", p.Comm)
+	if strings.Contains(out, "mortem_plant.c") || !strings.Contains(errs, "no source lines in the dump itself (BTF of mortem_plant)") {
+		t.Errorf("without the module's file:\n%s%s", out, errs)
+	}
+	_, out, errs = mortem(t, "bt", "--json", "--lines", dump, p.Comm)
+	var r stacks.Report
+	if err := json.Unmarshal([]byte(out), &r); err != nil || len(r.Missing) != 2 || strings.Count(errs, "mortem: warning: no source lines in the dump itself") != 2 {
+		t.Errorf("without vmlinux: %v, %q\n%s", err, r.Missing, errs)
+	}
+	_, _, errs = mortem(t, "dis", "--lines", dump, "mutex_lock")
+	if strings.Count(errs, "no source lines in the dump itself") != 1 {
+		t.Errorf("dis without vmlinux: %s", errs)
+	}
+}

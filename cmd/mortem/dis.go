@@ -33,6 +33,9 @@ func (a *app) disCommand() *cobra.Command {
 			if err != nil {
 				return named(err)
 			}
+			if r.Missing != "" {
+				a.warn("%s", r.Missing)
+			}
 			return a.answer(r, &r.Coverage, func(w *printer) { printCode(w, r, opt.Bytes) })
 		},
 	}

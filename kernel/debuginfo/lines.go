@@ -26,7 +26,11 @@ type Lines interface {
 	// that do not know of inlining give one frame. It is empty, without an
 	// error, for an address that no function is known at.
 	Frames(addr uint64) ([]Frame, error)
+	// Locals tells whether Frames has local variables.
+	Locals() bool
 }
+
+func (s *elfSource) Locals() bool { return true }
 
 func (s *elfSource) Line(addr uint64) (Line, bool) { return s.dwarf.Line(addr) }
 

@@ -1,6 +1,7 @@
 package debuginfo_test
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 
@@ -48,4 +49,9 @@ func TestModuleOfFixture(t *testing.T) {
 	}
 	comparePrints(t, module, packed)
 	compareLines(t, module, packed)
+	want, _, err1 := module.(debuginfo.Sections).Section(".debug_frame")
+	got, _, err2 := packed.(debuginfo.Sections).Section(".debug_frame")
+	if err1 != nil || err2 != nil || len(want) == 0 || !bytes.Equal(want, got) {
+		t.Errorf(".debug_frame: %d bytes in the pack, %d in the module (%v, %v)", len(got), len(want), err2, err1)
+	}
 }

@@ -32,6 +32,10 @@ type packSection struct {
 // carried are the sections of vmlinux that unwinders need.
 var carried = []string{".orc_unwind_ip", ".orc_unwind", ".orc_header", ".debug_frame", ".eh_frame"}
 
+// carriedOfModules leaves out ORC, which the kernel sorts when it loads a module:
+// it is read from the dump.
+var carriedOfModules = []string{".debug_frame"}
+
 // lineTables is a source with line tables.
 type lineTables interface {
 	eachLineTable(visit func(rows []dwarf.LineRow) bool) error
@@ -104,10 +108,8 @@ func addSource(w *mpack.Writer, prefix string, src Source, enc *btfwrite.Encoder
 	meta.From = filepath.Base(src.Describe())
 	if s, ok := src.(Sections); ok {
 		meta.Loaded = s.Loaded()
-		if prefix == "" { // a module's unwind tables are of use only where it is loaded
-			if err := addSections(w, s, &meta); err != nil {
-				return err
-			}
+		if err := addSections(w, prefix, s, &meta); err != nil {
+			return err
 		}
 	}
 	text, err := json.Marshal(meta)
@@ -132,8 +134,12 @@ func addSource(w *mpack.Writer, prefix string, src Source, enc *btfwrite.Encoder
 }
 
 // addSections writes the sections that unwinders need.
-func addSections(w *mpack.Writer, src Sections, meta *packMeta) error {
-	for _, name := range carried {
+func addSections(w *mpack.Writer, prefix string, src Sections, meta *packMeta) error {
+	names := carried
+	if prefix != "" {
+		names = carriedOfModules
+	}
+	for _, name := range names {
 		data, addr, err := src.Section(name)
 		if err != nil {
 			return err
@@ -141,7 +147,7 @@ func addSections(w *mpack.Writer, src Sections, meta *packMeta) error {
 		if len(data) == 0 {
 			continue
 		}
-		if err := w.Add("section"+name, data, false); err != nil {
+		if err := w.Add(prefix+"section"+name, data, false); err != nil {
 			return err
 		}
 		meta.Sections = append(meta.Sections, packSection{name, addr})

@@ -48,7 +48,7 @@ func openPack(path string) (Source, error) {
 		if s.pack, err = mpack.NewReader(file.Data()); err != nil {
 			return fmt.Errorf("%s: %w", path, err)
 		}
-		return s.load("", nil)
+		return s.load(nil)
 	})
 	if err != nil {
 		file.Close()
@@ -58,7 +58,8 @@ func openPack(path string) (Source, error) {
 }
 
 // load reads what is needed at once, and leaves symbols and lines for later.
-func (s *packSource) load(prefix string, base *btf.Types) error {
+func (s *packSource) load(base *btf.Types) error {
+	prefix := s.prefix()
 	text, err := s.pack.Section(prefix + "meta")
 	if err == nil {
 		err = json.Unmarshal(text, &s.meta)
@@ -154,6 +155,9 @@ func (s *packSource) Line(addr uint64) (line Line, ok bool) {
 	return line, ok
 }
 
+// Locals are not in packs.
+func (s *packSource) Locals() bool { return false }
+
 // Frames knows nothing of inlined functions.
 func (s *packSource) Frames(addr uint64) ([]Frame, error) {
 	sym, ok := s.Symbols().Containing(addr)
@@ -172,12 +176,20 @@ func (s *packSource) Section(name string) (data []byte, addr uint64, err error) 
 			continue
 		}
 		err = mapfile.Guard(s.path, func() error {
-			data, err = s.pack.Section("section" + name)
+			data, err = s.pack.Section(s.prefix() + "section" + name)
 			return err
 		})
 		return data, have.Addr, err
 	}
 	return nil, 0, nil
+}
+
+// prefix is what the names of the pack's sections begin with.
+func (s *packSource) prefix() string {
+	if s.module == "" {
+		return ""
+	}
+	return modulePrefix(s.module)
 }
 
 func (s *packSource) Loaded() []SectionAddr { return s.meta.Loaded }
@@ -190,7 +202,7 @@ func (s *packSource) Module(name string) (Source, error) {
 		if text, err := s.pack.Section(modulePrefix(name) + "meta"); err != nil || text == nil {
 			return fmt.Errorf("module %s: %w of %s", name, ErrNotFound, s.path)
 		}
-		return m.load(modulePrefix(name), s.types)
+		return m.load(s.types)
 	})
 	if err != nil {
 		return nil, err

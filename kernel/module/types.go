@@ -1,6 +1,7 @@
 package module
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 
@@ -18,19 +19,22 @@ type Types struct {
 
 	mu      sync.Mutex
 	listed  bool
-	waiting []*Module // not opened yet
-	opened  []opened
+	modules []*described // in the order of the list modules
 }
 
-type opened struct {
-	module *Module
-	source debuginfo.Source
+// described is a module with its debug information.
+type described struct {
+	*Module
+	opened   bool
+	source   debuginfo.Source // nil where there is none, or it has not been opened
+	placed   bool
+	sections []kernel.LoadedSection
 }
 
 // AttachTypes makes the kernel know the types and variables of modules. open
 // opens the debug information of one module and must not ask the kernel for
-// types itself; modules for which it fails are passed over. Like Attach, it must be called before the kernel is used by
-// several goroutines.
+// types itself; modules for which it fails are passed over. Like Attach, it must be
+// called before the kernel is used by several goroutines.
 func AttachTypes(k *kernel.Kernel, table *Table, open func(*Module) (debuginfo.Source, error)) *Types {
 	t := &Types{table: table, open: open}
 	k.SetModuleTypes(t)
@@ -40,8 +44,11 @@ func AttachTypes(k *kernel.Kernel, table *Table, open func(*Module) (debuginfo.S
 // Type implements kernel.ModuleTypes.
 func (t *Types) Type(name string) (*ctype.Type, error) {
 	var found *ctype.Type
-	t.each(func(o opened) bool {
-		typ, err := o.source.Type(name)
+	t.each(func(d *described) bool {
+		if t.sourceOf(d) == nil {
+			return true
+		}
+		typ, err := d.source.Type(name)
 		if err == nil && !typ.Incomplete {
 			found = typ
 		}
@@ -58,12 +65,14 @@ func (t *Types) Type(name string) (*ctype.Type, error) {
 func (t *Types) Variable(name string) (found *ctype.Type, addr uint64, err error) {
 	sym, in, ok := t.table.Lookup(name)
 	if ok {
-		t.each(func(o opened) bool {
-			if o.module.Name == in {
-				found, _ = o.source.Variable(sym.Name)
-				return false
+		t.each(func(d *described) bool {
+			if d.Name != in {
+				return true
 			}
-			return true
+			if t.sourceOf(d) != nil {
+				found, _ = d.source.Variable(sym.Name)
+			}
+			return false
 		})
 	}
 	if found == nil {
@@ -72,33 +81,49 @@ func (t *Types) Variable(name string) (found *ctype.Type, addr uint64, err error
 	return found, sym.Addr, nil
 }
 
-// each visits the modules with debug information until visit has enough.
-func (t *Types) each(visit func(opened) bool) {
+// Code implements kernel.ModuleTypes.
+func (t *Types) Code(virt uint64) (source debuginfo.Source, sections []kernel.LoadedSection, ok bool) {
+	m, ok := t.table.At(virt)
+	if !ok {
+		return nil, nil, false
+	}
+	t.each(func(d *described) bool {
+		if d.Module != m {
+			return true
+		}
+		if source = t.sourceOf(d); source != nil && !d.placed {
+			d.placed, d.sections = true, t.table.placeSections(m, source)
+		}
+		sections = d.sections
+		return false
+	})
+	return source, sections, source != nil
+}
+
+// sourceOf is a module's debug information, nil where there is none.
+func (t *Types) sourceOf(d *described) debuginfo.Source {
+	if !d.opened {
+		d.opened = true
+		if source, err := t.open(d.Module); err == nil {
+			d.source = source
+		}
+	}
+	return d.source
+}
+
+// each visits the modules until visit has enough.
+func (t *Types) each(visit func(*described) bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !t.listed {
 		t.listed = true
-		for m, err := range t.table.Reader().All() {
-			if err == nil {
-				t.waiting = append(t.waiting, m)
-			}
+		list, _ := t.table.Modules() // those that cannot be read have no types
+		for _, m := range list {
+			t.modules = append(t.modules, &described{Module: m})
 		}
 	}
-	for _, o := range t.opened {
-		if !visit(o) {
-			return
-		}
-	}
-	for len(t.waiting) > 0 {
-		m := t.waiting[0]
-		t.waiting = t.waiting[1:]
-		source, err := t.open(m)
-		if err != nil {
-			continue
-		}
-		o := opened{m, source}
-		t.opened = append(t.opened, o)
-		if !visit(o) {
+	for _, d := range t.modules {
+		if !visit(d) {
 			return
 		}
 	}
@@ -108,12 +133,12 @@ func (t *Types) each(visit func(opened) bool) {
 func (t *Types) Close() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	var first error
-	for _, o := range t.opened {
-		if err := o.source.Close(); err != nil && first == nil {
-			first = err
+	var err error
+	for _, d := range t.modules {
+		if d.source != nil {
+			err = errors.Join(err, d.source.Close())
 		}
 	}
-	t.opened = nil
-	return first
+	t.modules = nil
+	return err
 }

@@ -11,12 +11,13 @@ import (
 
 	"github.com/kmortem/mortem/kernel/arch"
 	"github.com/kmortem/mortem/kernel/arch/amd64"
+	"github.com/kmortem/mortem/kernel/debuginfo"
 )
 
 // cfi unwinds by DWARF call frame information (DWARF 5, 6.4): .debug_frame of
-// vmlinux. Entry code has none since 4.2.
+// vmlinux, or of a module. Entry code has none since 4.2.
 type cfi struct {
-	offset  uint64 // runtime less link addresses
+	link    func(virt uint64) (uint64, bool) // address in the section's terms
 	entries frame.FrameDescriptionEntries
 	cache   cache[*frame.FrameContext] // nil where there are no rules
 }
@@ -31,28 +32,63 @@ type sections interface {
 func (t *Tracer) cfi() (*cfi, error) {
 	t.cfiOnce.Do(func() {
 		var data []byte
-		if data, t.cfiErr = t.debugFrame(); t.cfiErr == nil {
-			t.cfiData, t.cfiErr = parseCFI(data, t.k.Offset())
+		if data, t.cfiErr = frameSection(t.k.Info()); t.cfiErr == nil {
+			t.cfiData, t.cfiErr = parseCFI(data, func(virt uint64) (uint64, bool) { return virt - t.k.Offset(), true })
 		}
 	})
 	return t.cfiData, t.cfiErr
 }
 
-// debugFrame is the section with the call frame information.
-func (t *Tracer) debugFrame() ([]byte, error) {
-	s, ok := t.k.Info().(sections)
+// cfiAt is the call frame information for the function at an address, nil where
+// there is none.
+func (t *Tracer) cfiAt(virt uint64) *cfi {
+	if t.text.inImage(virt) {
+		c, err := t.cfi()
+		if err != nil {
+			return nil
+		}
+		return c
+	}
+	code, ok := t.k.CodeAt(virt)
 	if !ok {
-		return nil, fmt.Errorf("%s: %w", t.k.Info().Describe(), errNoData)
+		return nil
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	c, known := t.moduleCFI[code.Info]
+	if !known {
+		if data, err := frameSection(code.Info); err == nil {
+			c, _ = parseCFI(data, code.Link) // nil where it is damaged
+		}
+		t.moduleCFI[code.Info] = c
+	}
+	return c
+}
+
+// runtimeOf turns an address in the debug information of a frame's code into a
+// virtual one.
+func (t *Tracer) runtimeOf(f *Frame, link uint64) (uint64, bool) {
+	if code, ok := t.k.CodeAt(f.Lookup()); ok {
+		return code.Runtime(link)
+	}
+	return 0, false
+}
+
+// frameSection is the section with the call frame information.
+func frameSection(info debuginfo.Source) ([]byte, error) {
+	s, ok := info.(sections)
+	if !ok {
+		return nil, fmt.Errorf("%s: %w", info.Describe(), errNoData)
 	}
 	data, _, err := s.Section(".debug_frame")
 	if err == nil && len(data) == 0 {
-		err = fmt.Errorf("%s has no .debug_frame: %w", t.k.Info().Describe(), errNoData)
+		err = fmt.Errorf("%s has no .debug_frame: %w", info.Describe(), errNoData)
 	}
 	return data, err
 }
 
 // parseCFI reads a .debug_frame section.
-func parseCFI(data []byte, offset uint64) (c *cfi, err error) {
+func parseCFI(data []byte, link func(virt uint64) (uint64, bool)) (c *cfi, err error) {
 	if err := checkCFI(data); err != nil {
 		return nil, err
 	}
@@ -67,7 +103,7 @@ func parseCFI(data []byte, offset uint64) (c *cfi, err error) {
 	}
 	entries = slices.DeleteFunc(entries, func(e *frame.FrameDescriptionEntry) bool { return e.CIE == nil || e.Begin() == 0 })
 	slices.SortFunc(entries, func(a, b *frame.FrameDescriptionEntry) int { return cmp.Compare(a.Begin(), b.Begin()) })
-	return &cfi{offset: offset, entries: entries}, nil
+	return &cfi{link: link, entries: entries}, nil
 }
 
 var errCFI = errors.New("call frame information is damaged")
@@ -116,7 +152,10 @@ func (c *cfi) rules(addr uint64) (*frame.FrameContext, error) {
 }
 
 func (c *cfi) find(addr uint64) (ctx *frame.FrameContext, err error) {
-	link := addr - c.offset
+	link, ok := c.link(addr)
+	if !ok {
+		return nil, errNoData
+	}
 	entry, err := c.entries.FDEForPC(link)
 	if err != nil {
 		return nil, errNoData

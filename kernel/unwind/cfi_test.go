@@ -25,7 +25,7 @@ func debugFrame(instructions string) []byte {
 
 func TestCFIRules(t *testing.T) {
 	// After 1 byte the CFA is rsp+16, and rbx lies 16 below it.
-	c, err := parseCFI(debugFrame("\x41\x0e\x10\x83\x02"), 0x100000)
+	c, err := parseCFI(debugFrame("\x41\x0e\x10\x83\x02"), loadedAt(0x100000))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,7 +44,7 @@ func FuzzCFI(f *testing.F) {
 	f.Add(debugFrame("\x41\x0e\x10\x83\x02"))
 	f.Add(debugFrame("\x0b\x0a\x0a\x0f\x05\x77\x08\x06"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		c, err := parseCFI(data, 0)
+		c, err := parseCFI(data, loadedAt(0))
 		if err != nil {
 			return
 		}
@@ -60,7 +60,7 @@ func FuzzLocation(f *testing.F) {
 	f.Add([]byte("\x91\x10\x06\x9f"), []byte("\x9c"))
 	f.Add([]byte("\x53\x93\x04\x93\x04"), []byte{})
 	f.Fuzz(func(t *testing.T, expr, base []byte) {
-		tr := &Tracer{mem: nothing{}, reg: (amd64.Arch{}).Registers(), runtime: func(link uint64) uint64 { return link }}
+		tr := &Tracer{mem: nothing{}, reg: (amd64.Arch{}).Registers(), runtime: func(_ *Frame, link uint64) (uint64, bool) { return link, true }}
 		frame := Frame{CFA: 0x1000}
 		frame.Registers.Set(amd64.BX, 1)
 		_, _ = tr.Locate(&Trace{Frames: []Frame{frame}}, 0, expr, base)
@@ -72,3 +72,8 @@ type nothing struct{}
 
 func (nothing) View(uint64, int) ([]byte, error) { return nil, errExcluded }
 func (nothing) Read([]byte, uint64) (int, error) { return 0, errExcluded }
+
+// loadedAt is for code that lies at an offset from where it was linked for.
+func loadedAt(offset uint64) func(uint64) (uint64, bool) {
+	return func(virt uint64) (uint64, bool) { return virt - offset, true }
+}

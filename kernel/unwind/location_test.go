@@ -8,7 +8,7 @@ import (
 )
 
 func TestLocations(t *testing.T) {
-	tr := &Tracer{mem: nothing{}, reg: (amd64.Arch{}).Registers(), runtime: func(link uint64) uint64 { return link + 0x100 }}
+	tr := &Tracer{mem: nothing{}, reg: (amd64.Arch{}).Registers(), runtime: func(_ *Frame, link uint64) (uint64, bool) { return link + 0x100, true }}
 	f := Frame{CFA: 0x2000}
 	f.Registers.Set(amd64.BX, 0x11)
 	f.Registers.Set(amd64.SP, 0x1000)

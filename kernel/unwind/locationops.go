@@ -35,7 +35,10 @@ func (e *evaluator) other(op byte) error {
 		if !ok {
 			return ErrLocation
 		}
-		return e.push(e.t.runtime(v))
+		if v, ok = e.t.runtime(e.f, v); !ok {
+			return ErrLocation
+		}
+		return e.push(v)
 	case opConstu, opConsts:
 		v, ok := e.leb(op == opConsts)
 		if !ok {

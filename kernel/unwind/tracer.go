@@ -8,6 +8,7 @@ import (
 	"github.com/kmortem/mortem/kernel"
 	"github.com/kmortem/mortem/kernel/arch"
 	"github.com/kmortem/mortem/kernel/arch/archs"
+	"github.com/kmortem/mortem/kernel/debuginfo"
 	"github.com/kmortem/mortem/kernel/module"
 	"github.com/kmortem/mortem/kernel/task"
 )
@@ -16,9 +17,9 @@ import (
 // goroutines.
 type Tracer struct {
 	k       *kernel.Kernel
-	mem     reader // of stacks and code: k
-	runtime func(link uint64) uint64
-	modules *module.Table // nil where modules cannot be read
+	mem     reader                                     // of stacks and code: k
+	runtime func(f *Frame, link uint64) (uint64, bool) // address of what the debug information of a frame's code has
+	modules *module.Table                              // nil where modules cannot be read
 	text    *text
 	size    uint64 // of a task's stack in bytes
 	arch    arch.Arch
@@ -31,8 +32,9 @@ type Tracer struct {
 	cfiData *cfi
 	cfiErr  error
 
-	mu     sync.Mutex
-	stacks map[int][]Stack // by CPU
+	mu        sync.Mutex
+	stacks    map[int][]Stack           // by CPU
+	moduleCFI map[debuginfo.Source]*cfi // nil for modules that have none
 }
 
 // ErrArch: stacks of the dump's architecture cannot be unwound.
@@ -45,7 +47,8 @@ func New(k *kernel.Kernel, modules *module.Table) (*Tracer, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Tracer{k: k, mem: k, runtime: k.Runtime, modules: modules, text: newText(k, modules), stacks: map[int][]Stack{}}
+	t := &Tracer{k: k, mem: k, modules: modules, text: newText(k, modules), stacks: map[int][]Stack{}, moduleCFI: map[debuginfo.Source]*cfi{}}
+	t.runtime = t.runtimeOf
 	t.arch, t.reg = a, a.Registers()
 	if len(t.text.image) == 0 {
 		return nil, fmt.Errorf("symbols _stext and _etext: %w", kernel.ErrNotFound)
@@ -65,7 +68,7 @@ func (t *Tracer) Methods() []Method {
 	if t.machine.tables() != nil {
 		list = append(list, ByORC)
 	}
-	if _, err := t.debugFrame(); err == nil {
+	if _, err := frameSection(t.k.Info()); err == nil {
 		list = append(list, ByCFI)
 	}
 	return append(list, ByCode, ByFrame, ByScan)

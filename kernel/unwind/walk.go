@@ -209,8 +209,8 @@ func (w *walk) method(n int, s *state) unwinder {
 	case 1:
 		// Also with ORC: objtool leaves some functions out, which are
 		// marked with STACK_FRAME_NON_STANDARD.
-		if image {
-			if c, err := w.t.cfi(); err == nil {
+		if image || module {
+			if c := w.t.cfiAt(s.lookup()); c != nil {
 				return c
 			}
 		}
@@ -245,7 +245,8 @@ func (w *walk) describe(n *step, s *state, u unwinder) {
 // code, whichever agrees on the frame.
 func (w *walk) savedRegisters(s *state, n *step) {
 	other, ok := step{}, false
-	if c, err := w.t.cfi(); err == nil {
+	if c := w.t.cfiAt(s.lookup()); c != nil {
+		var err error
 		other, err = c.next(w, s)
 		ok = err == nil && other.cfa == n.cfa
 	}

@@ -32,8 +32,9 @@ type Report struct {
 	Size         uint64          `json:"size"`              // of the function in bytes
 	Address      kernel.Addr     `json:"address,omitempty"` // that was asked for
 	Instructions []Instruction   `json:"instructions"`
-	More         bool            `json:"more,omitempty"` // there are more than the limit
-	Coverage     kernel.Coverage `json:"coverage"`       // of instructions
+	More         bool            `json:"more,omitempty"`    // there are more than the limit
+	Missing      string          `json:"missing,omitempty"` // why there are no source lines
+	Coverage     kernel.Coverage `json:"coverage"`          // of instructions
 }
 
 // Instruction is one instruction.
@@ -69,12 +70,12 @@ func Disassemble(k *kernel.Kernel, place string, opt Options) (*Report, error) {
 	if k.HasSymbol("modules") {
 		d.modules, _ = module.Attach(k) // without them, the kernel image is still there
 	}
-	if d.lines, _ = k.Info().(debuginfo.Lines); !opt.Lines {
-		d.lines = nil
-	}
 	r, err := d.find(place)
 	if err != nil {
 		return nil, err
+	}
+	if opt.Lines {
+		d.findLines(r)
 	}
 	r.Coverage = k.NewCoverage()
 	return r, d.decode(r)
@@ -83,9 +84,23 @@ func Disassemble(k *kernel.Kernel, place string, opt Options) (*Report, error) {
 type disassembler struct {
 	k       *kernel.Kernel
 	modules *module.Table
-	lines   debuginfo.Lines // nil without
+	code    kernel.Code
+	lines   debuginfo.Lines // of the code, nil without
 	decoder arch.Decoder
 	opt     Options
+}
+
+// findLines finds the source lines of the function, or says why there are none.
+func (d *disassembler) findLines(r *Report) {
+	var ok bool
+	if d.code, ok = d.k.CodeAt(uint64(r.Start)); !ok {
+		r.Missing = "no debug information of module " + r.Module
+		return
+	}
+	var err error
+	if d.lines, err = d.code.Lines(); err != nil {
+		r.Missing = err.Error()
+	}
 }
 
 // find finds the function that a place is in.
@@ -195,7 +210,8 @@ func (d *disassembler) describe(r *Report, in *arch.Instruction, bytes []byte) I
 		i.Refers = d.perCPU(in.PerCPU)
 	}
 	if d.lines != nil {
-		if line, ok := d.lines.Line(in.Addr - d.k.Offset()); ok {
+		if link, ok := d.code.Link(in.Addr); ok {
+			line, _ := d.lines.Line(link)
 			i.File, i.Line = line.File, line.Line
 		}
 	}
