@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/kmortem/mortem/analysis/chains"
 	"github.com/kmortem/mortem/dump"
 	"github.com/kmortem/mortem/kernel"
 	"github.com/kmortem/mortem/kernel/vfs"
@@ -45,15 +46,15 @@ func Analyze(ctx context.Context, fs *vfs.FS, opt Options) (*Report, error) {
 			Buckets:         table.Buckets,
 			Used:            total.used,
 			Index:           string(table.Index),
-			Longest:         total.lengths.longest(),
-			ExpectedLongest: expectedLongest(total.counts.Total, table.Buckets),
+			Longest:         total.lengths.Longest(),
+			ExpectedLongest: chains.ExpectedLongest(total.counts.Total, table.Buckets),
 		},
 		Dentries: total.counts,
 		Coverage: fs.Kernel().NewCoverage(),
 	}
 	r.Coverage.Add(total.coverage)
-	r.Histogram = total.lengths.histogram(total.counts.Total, table.Buckets)
-	r.Long = total.lengths.longerThan(r.Table.ExpectedLongest)
+	r.Histogram = histogram(&total.lengths, total.counts.Total, table.Buckets)
+	r.Long = total.lengths.LongerThan(r.Table.ExpectedLongest)
 	d := newDescriber(fs, table, opt, &r.Coverage)
 	r.Chains = make([]Chain, 0, len(total.top))
 	for _, c := range total.top {
@@ -64,6 +65,15 @@ func Analyze(ctx context.Context, fs *vfs.FS, opt Options) (*Report, error) {
 	}
 	r.Findings = findings(r)
 	return r, nil
+}
+
+// histogram is that of the chains, whose entries are dentries here.
+func histogram(l *chains.Lengths, dentries, buckets uint64) []Bin {
+	var bins []Bin
+	for _, b := range l.Histogram(dentries, buckets) {
+		bins = append(bins, Bin{From: b.From, To: b.To, Buckets: b.Buckets, Dentries: b.Entries, Expected: b.Expected})
+	}
+	return bins
 }
 
 func (o *Options) setDefaults() {
@@ -83,7 +93,7 @@ type tally struct {
 	counts   Counts
 	used     uint64
 	unread   uint64 // buckets of which nothing is known, not even that they are empty
-	lengths  lengths
+	lengths  chains.Lengths
 	top      []ranked
 	coverage kernel.Coverage
 }
@@ -172,7 +182,7 @@ func (t *tally) survey(ctx context.Context, fs *vfs.FS, table *vfs.HashTable, fr
 	}
 	t.chain(cur, opt)
 	t.coverage.Read += t.counts.Total
-	t.lengths.count(0, to-from-t.used-t.unread)
+	t.lengths.Count(0, to-from-t.used-t.unread)
 }
 
 // broken takes note of the end of a chain that could not be followed.
@@ -192,7 +202,7 @@ func (t *tally) chain(c ranked, opt Options) {
 		return
 	}
 	t.used++
-	t.lengths.count(c.length, 1)
+	t.lengths.Count(c.length, 1)
 	if c.length < opt.MinLength {
 		return
 	}
@@ -214,7 +224,7 @@ func (t *tally) add(o *tally) {
 	t.counts.plus(o.counts)
 	t.used += o.used
 	t.unread += o.unread
-	t.lengths.add(&o.lengths)
+	t.lengths.Add(&o.lengths)
 	t.top = append(t.top, o.top...)
 	t.coverage.Add(o.coverage)
 }

@@ -67,6 +67,7 @@ func newRoot(stdout, stderr io.Writer) *cobra.Command {
 	root.AddCommand(a.psCommand())
 	root.AddCommand(a.sysCommand())
 	root.AddCommand(a.disCommand())
+	root.AddCommand(a.hashCommand())
 	return root
 }
 

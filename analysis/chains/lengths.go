@@ -1,17 +1,27 @@
-package dcache
+package chains
 
 import "math/bits"
 
-// lengths counts chains by length. Up to maxExact each length has a count of
+// Bin is one line of a histogram of chain lengths.
+type Bin struct {
+	From     int     `json:"from"` // length, inclusive
+	To       int     `json:"to"`   // length, inclusive
+	Buckets  uint64  `json:"buckets"`
+	Entries  uint64  `json:"entries"`
+	Expected float64 `json:"expected_buckets"` // under a random hash
+}
+
+// Lengths counts chains by length. The zero value is empty. Up to maxExact each length has a count of
 // its own; longer chains are so few that a map holds them.
-type lengths struct {
+type Lengths struct {
 	exact []uint64
 	long  map[int]uint64
 }
 
 const maxExact = 4096
 
-func (l *lengths) count(length int, chains uint64) {
+// Count adds so many chains of a length.
+func (l *Lengths) Count(length int, chains uint64) {
 	if length >= maxExact {
 		if l.long == nil {
 			l.long = make(map[int]uint64)
@@ -25,16 +35,18 @@ func (l *lengths) count(length int, chains uint64) {
 	l.exact[length] += chains
 }
 
-func (l *lengths) add(o *lengths) {
+// Add adds the counts of another.
+func (l *Lengths) Add(o *Lengths) {
 	for length, chains := range o.exact {
-		l.count(length, chains)
+		l.Count(length, chains)
 	}
 	for length, chains := range o.long {
-		l.count(length, chains)
+		l.Count(length, chains)
 	}
 }
 
-func (l *lengths) longest() int {
+// Longest is the length of the longest chain.
+func (l *Lengths) Longest() int {
 	longest := max(0, len(l.exact)-1)
 	for longest > 0 && l.exact[longest] == 0 {
 		longest--
@@ -45,7 +57,8 @@ func (l *lengths) longest() int {
 	return longest
 }
 
-func (l *lengths) longerThan(limit int) uint64 {
+// LongerThan is how many chains are longer than a limit.
+func (l *Lengths) LongerThan(limit int) uint64 {
 	var n uint64
 	for length := limit + 1; length < len(l.exact); length++ {
 		n += l.exact[length]
@@ -79,13 +92,35 @@ func binRange(bin int) (from, to int) {
 	return from, 2*from - 1
 }
 
-// histogram has every line up to the longest chain.
-func (l *lengths) histogram(entries, buckets uint64) []Bin {
-	bins := make([]Bin, binOf(l.longest())+1)
+// Steps is how many entries a lookup that finds its entry passes on the average,
+// that one included.
+func (l *Lengths) Steps() float64 {
+	var entries, steps float64
+	put := func(length int, chains uint64) {
+		n := float64(length)
+		entries += n * float64(chains)
+		steps += n * (n + 1) / 2 * float64(chains)
+	}
+	for length, chains := range l.exact {
+		put(length, chains)
+	}
+	for length, chains := range l.long {
+		put(length, chains)
+	}
+	if entries == 0 {
+		return 0
+	}
+	return steps / entries
+}
+
+// Histogram has every line up to the longest chain, for a table of so many
+// entries and buckets.
+func (l *Lengths) Histogram(entries, buckets uint64) []Bin {
+	bins := make([]Bin, binOf(l.Longest())+1)
 	put := func(length int, chains uint64) {
 		b := &bins[binOf(length)]
 		b.Buckets += chains
-		b.Dentries += chains * uint64(length)
+		b.Entries += chains * uint64(length)
 	}
 	for length, chains := range l.exact {
 		if chains != 0 {
@@ -97,7 +132,7 @@ func (l *lengths) histogram(entries, buckets uint64) []Bin {
 	}
 	for i := range bins {
 		bins[i].From, bins[i].To = binRange(i)
-		bins[i].Expected = expectedBuckets(entries, buckets, bins[i].From, bins[i].To)
+		bins[i].Expected = ExpectedBuckets(entries, buckets, bins[i].From, bins[i].To)
 	}
 	return bins
 }

@@ -1,4 +1,4 @@
-package dcache
+package chains
 
 import (
 	"math"
@@ -14,18 +14,18 @@ func TestExpectation(t *testing.T) {
 		for range tc.entries {
 			chains[r.IntN(tc.buckets)]++
 		}
-		var l lengths
+		var l Lengths
 		longest := 0
 		for _, n := range chains {
-			l.count(n, 1)
+			l.Count(n, 1)
 			longest = max(longest, n)
 		}
-		limit := expectedLongest(uint64(tc.entries), uint64(tc.buckets))
+		limit := ExpectedLongest(uint64(tc.entries), uint64(tc.buckets))
 		// One in a hundred tables may exceed it; the seed is one that does not.
 		if longest > limit || limit > longest+longest/2+3 {
 			t.Errorf("%+v: the longest chain is %d, expected at most %d", tc, longest, limit)
 		}
-		for _, b := range l.histogram(uint64(tc.entries), uint64(tc.buckets)) {
+		for _, b := range l.Histogram(uint64(tc.entries), uint64(tc.buckets)) {
 			// Five standard deviations of a count.
 			if diff := math.Abs(float64(b.Buckets) - b.Expected); diff > 5*math.Sqrt(b.Expected)+5 {
 				t.Errorf("%+v: %d buckets of length %d to %d, expected %g", tc, b.Buckets, b.From, b.To, b.Expected)
@@ -35,13 +35,13 @@ func TestExpectation(t *testing.T) {
 }
 
 func TestExpectationOfNothing(t *testing.T) {
-	if n := expectedLongest(0, 1024); n != 0 {
+	if n := ExpectedLongest(0, 1024); n != 0 {
 		t.Errorf("an empty table is expected to have chains of %d", n)
 	}
-	if n := expectedLongest(5, 0); n != 0 {
+	if n := ExpectedLongest(5, 0); n != 0 {
 		t.Errorf("a table without buckets is expected to have chains of %d", n)
 	}
-	if n := expectedBuckets(0, 1024, 0, 0); n != 1024 {
+	if n := ExpectedBuckets(0, 1024, 0, 0); n != 1024 {
 		t.Errorf("%g of 1024 buckets are expected to be empty without dentries", n)
 	}
 }
@@ -65,20 +65,20 @@ func TestBins(t *testing.T) {
 }
 
 func TestLengths(t *testing.T) {
-	var a, b lengths
-	a.count(0, 10)
-	a.count(3, 2)
-	b.count(3, 1)
-	b.count(maxExact+7, 1)
-	b.count(800000, 2)
-	a.add(&b)
-	if a.longest() != 800000 || a.longerThan(3) != 3 || a.longerThan(2) != 6 {
-		t.Errorf("longest %d, longer than 3: %d, longer than 2: %d", a.longest(), a.longerThan(3), a.longerThan(2))
+	var a, b Lengths
+	a.Count(0, 10)
+	a.Count(3, 2)
+	b.Count(3, 1)
+	b.Count(maxExact+7, 1)
+	b.Count(800000, 2)
+	a.Add(&b)
+	if a.Longest() != 800000 || a.LongerThan(3) != 3 || a.LongerThan(2) != 6 {
+		t.Errorf("longest %d, longer than 3: %d, longer than 2: %d", a.Longest(), a.LongerThan(3), a.LongerThan(2))
 	}
 	var buckets, dentries uint64
-	for _, bin := range a.histogram(1, 1) {
+	for _, bin := range a.Histogram(1, 1) {
 		buckets += bin.Buckets
-		dentries += bin.Dentries
+		dentries += bin.Entries
 	}
 	if buckets != 16 || dentries != 3*3+maxExact+7+2*800000 {
 		t.Errorf("the histogram holds %d buckets and %d dentries", buckets, dentries)
