@@ -1,0 +1,349 @@
+package lock
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/kmortem/mortem/kernel"
+	"github.com/kmortem/mortem/kernel/sched"
+	"github.com/kmortem/mortem/kernel/task"
+	"github.com/kmortem/mortem/kernel/unwind"
+	"github.com/kmortem/mortem/kernel/vfs"
+)
+
+// Reader finds out who waits for what and who holds it.
+type Reader struct {
+	k      *kernel.Kernel
+	tasks  *task.Reader
+	tracer *unwind.Tracer
+	fs     *vfs.FS // nil where paths cannot be told
+	forms  *forms
+}
+
+// Open resolves the structures of the kernel's locks. fs may be nil: locks in
+// inodes, dentries and super_blocks are without a path then. Locks in modules have
+// names if the kernel knows its modules (module.Attach).
+func Open(k *kernel.Kernel, tasks *task.Reader, tracer *unwind.Tracer, fs *vfs.FS) (*Reader, error) {
+	f, err := readForms(k)
+	if err != nil {
+		return nil, err
+	}
+	return &Reader{k: k, tasks: tasks, tracer: tracer, fs: fs, forms: f}, nil
+}
+
+// Options change what is looked at.
+type Options struct {
+	// Interruptible takes in also those that sleep interruptibly on wait queues
+	// and futexes, for whatever may come, which most tasks of a machine do.
+	Interruptible bool
+	// NoSuspects leaves out the search for holders by inference.
+	NoSuspects bool
+}
+
+// Snapshot reads the tasks of the dump. What could not be read is counted in its
+// coverage; the error is the context's.
+func (r *Reader) Snapshot(ctx context.Context, opt Options) (*Snapshot, error) {
+	b := newBuilder(ctx, r, opt)
+	b.collect()
+	b.readClocks()
+	b.readStarts()
+	for _, tk := range b.order {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		b.visit(tk)
+	}
+	for i := range b.cpus {
+		b.spinner(&b.cpus[i])
+	}
+	b.finish()
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	return b.snap, nil
+}
+
+// builder makes a snapshot.
+type builder struct {
+	*Reader
+	ctx    context.Context
+	opt    Options
+	snap   *Snapshot
+	order  []*task.Task          // all threads, as the task list has them
+	live   map[uint64]*task.Task // by address, idle tasks included
+	index  map[uint64]int        // into snap.Tasks
+	locks  map[lockKey]int       // into snap.Locks
+	nodes  map[nodeKey]nodeAt
+	extra  []lockExtra // beside snap.Locks
+	cpus   []unwind.CPU
+	cpuOf  map[uint64]*unwind.CPU
+	funcs  map[uint64]*function
+	now    uint64         // the latest of the run queues' clocks
+	behind map[int]uint64 // how far clock_task is behind the clock
+	spin   *spinForm
+
+	works       *workForm // nil until the workers were collected
+	queues      []uint64  // workqueues
+	workerList  []worker
+	filesOf     *fileForm
+	startOffset int64 // start_time less the run queues' clock, ns
+	startsKnown bool
+	goneAt      map[uint64]int    // owners that are no live task
+	codes       map[uint64][]byte // by function
+
+	frames  []unwind.Frame // room
+	compact []frame
+	words   []byte
+	field   []byte
+	word    [8]byte
+}
+
+type lockKey struct {
+	kind Kind
+	addr uint64
+	bit  int
+}
+
+// lockExtra is what is known of a lock besides what is told.
+type lockExtra struct {
+	holdsRead bool // the owner field was looked at
+	ring      *ring
+	typeName  string // of the structure that the lock is
+	work      uint64
+	wq        uint64
+	pipe      uint64
+	pipeWrite bool   // for room to write
+	blocker   uint64 // of a file lock: the one that is in the way
+	waiting   map[int]bool
+}
+
+func newBuilder(ctx context.Context, r *Reader, opt Options) *builder {
+	return &builder{Reader: r, ctx: ctx, opt: opt, snap: &Snapshot{Coverage: r.k.NewCoverage()},
+		live: map[uint64]*task.Task{}, index: map[uint64]int{}, locks: map[lockKey]int{}, nodes: map[nodeKey]nodeAt{},
+		cpuOf: map[uint64]*unwind.CPU{}, funcs: map[uint64]*function{}, behind: map[int]uint64{}, codes: map[uint64][]byte{}, goneAt: map[uint64]int{},
+		field: make([]byte, r.forms.task.Span())}
+}
+
+func (b *builder) fail(err error) { b.snap.Coverage.Fail(err) }
+
+// collect finds the tasks and the processors.
+func (b *builder) collect() {
+	var err error
+	if b.cpus, err = b.tracer.CPUs(b.tasks); err != nil {
+		b.fail(err)
+	}
+	for tk, err := range b.tasks.All() {
+		if err != nil {
+			b.fail(err)
+			continue
+		}
+		if b.live[tk.Addr] == nil {
+			b.live[tk.Addr] = tk
+			b.order = append(b.order, tk)
+		}
+	}
+	for i := range b.cpus {
+		c := &b.cpus[i]
+		if c.Task == nil {
+			for _, tk := range b.order {
+				if b.tracer.Runs(c, tk) {
+					c.Task = tk
+					break
+				}
+			}
+		}
+		if c.Task != nil {
+			b.cpuOf[c.Task.Addr] = c
+		}
+		for _, addr := range []uint64{c.Idle, taskAddr(c.Task)} {
+			if addr == 0 || b.live[addr] != nil {
+				continue
+			}
+			if tk, err := b.tasks.At(addr); err == nil {
+				b.live[addr] = tk
+			}
+		}
+	}
+}
+
+func taskAddr(tk *task.Task) uint64 {
+	if tk == nil {
+		return 0
+	}
+	return tk.Addr
+}
+
+// readClocks reads the clocks of the run queues, by which it is told for how long
+// a task has slept.
+func (b *builder) readClocks() {
+	queues, err := sched.New(b.tasks)
+	if err != nil {
+		return // times stay unknown
+	}
+	list, _ := queues.Queues() // what could be read is enough
+	for i := range list {
+		b.now = max(b.now, list[i].Clock)
+		b.behind[list[i].CPU] = list[i].Clock - list[i].ClockTask
+	}
+}
+
+// readStarts works out by how much the clock of start_time differs from that of the
+// run queues. A task starts before it runs, so that start_time less the time when it
+// last ran is never more than that; of tasks that ran only when they were made it is
+// as much.
+func (b *builder) readStarts() {
+	l := &b.forms.task
+	if !l.Start.Has() || !l.ExecStart.Has() || l.Start.Len() != 8 {
+		return
+	}
+	for _, tk := range b.order {
+		fields, err := b.k.Peek(tk.Addr, b.field)
+		if err != nil {
+			continue
+		}
+		if exec := l.ExecStart.Get(fields); exec != 0 {
+			d := int64(le64(l.Start.Get(fields))) - int64(exec+b.behind[tk.CPU])
+			if !b.startsKnown || d > b.startOffset {
+				b.startOffset, b.startsKnown = d, true
+			}
+		}
+	}
+}
+
+// startMargin is what the two clocks may be apart beyond what was worked out, in ns.
+const startMargin = 20e6
+
+// younger tells whether a task started after another one fell asleep, in which it
+// has been ever since.
+func (b *builder) younger(tk *task.Task, sleeper uint64) bool {
+	l := &b.forms.task
+	if !b.startsKnown || sleeper == 0 {
+		return false
+	}
+	fields, err := b.k.Peek(tk.Addr, b.field)
+	if err != nil {
+		return false
+	}
+	start := int64(le64(l.Start.Get(fields)))
+	if fields, err = b.k.Peek(sleeper, b.field); err != nil {
+		return false
+	}
+	exec := l.ExecStart.Get(fields)
+	cpu := b.live[sleeper].CPU
+	return exec != 0 && start > int64(exec+b.behind[cpu])+b.startOffset+startMargin
+}
+
+// since is how long ago the clock of the run queues stood at a time.
+func (b *builder) since(at uint64, cpu int) (uint64, bool) {
+	if at == b.behind[cpu] || at == 0 || b.now == 0 {
+		return 0, false
+	}
+	if at > b.now {
+		return 0, at < b.now+1e9
+	}
+	return b.now - at, true
+}
+
+// task is the index of a task in the snapshot.
+func (b *builder) task(tk *task.Task) int {
+	if i, ok := b.index[tk.Addr]; ok {
+		return i
+	}
+	t := Task{Addr: kernel.Addr(tk.Addr), PID: tk.PID, TGID: tk.TGID, Comm: tk.Comm, State: tk.Letter(), CPU: tk.CPU, Kthread: tk.Kthread()}
+	if c := b.cpuOf[tk.Addr]; c != nil {
+		t.CPU, t.Running = c.Number, true
+	}
+	l := &b.forms.task
+	if f, err := b.k.Peek(tk.Addr, b.field); err == nil && l.ExecStart.Has() {
+		if !t.Running {
+			t.Blocked, t.BlockedOK = b.since(l.ExecStart.Get(f)+b.behind[tk.CPU], tk.CPU)
+		} else if l.Arrival.Has() {
+			t.Blocked, t.BlockedOK = b.since(l.Arrival.Get(f), t.CPU)
+		}
+	}
+	return b.addTask(t)
+}
+
+func (b *builder) addTask(t Task) int {
+	b.snap.Tasks = append(b.snap.Tasks, t)
+	i := len(b.snap.Tasks) - 1
+	b.index[uint64(t.Addr)] = i
+	return i
+}
+
+// gone is the index of an owner that is no live task. reused is the task whose
+// task_struct lies there now, nil if there is none.
+func (b *builder) gone(addr uint64, reused *task.Task) int {
+	if i, ok := b.goneAt[addr]; ok {
+		return i
+	}
+	t := Task{Addr: kernel.Addr(addr), CPU: -1}
+	tk, err := b.tasks.At(addr)
+	switch {
+	case reused != nil:
+		t.Gone = fmt.Sprintf("no live task: its task_struct was freed and is now that of %d %s, which started later than others began to wait", reused.PID, reused.Comm)
+	case err != nil:
+		t.Gone = "no live task: " + err.Error()
+	case tk.PID > 0 && tk.Comm != "":
+		t.PID, t.TGID, t.Comm, t.State = tk.PID, tk.TGID, tk.Comm, tk.Letter()
+		t.Gone = "no live task: it is on no list of tasks; what its task_struct says is from before it exited"
+	default:
+		t.Gone = "no live task: its task_struct was freed"
+	}
+	b.snap.Tasks = append(b.snap.Tasks, t)
+	b.goneAt[addr] = len(b.snap.Tasks) - 1
+	return b.goneAt[addr]
+}
+
+// lock is the index of a lock in the snapshot.
+func (b *builder) lock(kind Kind, addr uint64, bit int) int {
+	key := lockKey{kind, addr, bit}
+	if i, ok := b.locks[key]; ok {
+		return i
+	}
+	b.snap.Locks = append(b.snap.Locks, Lock{Kind: kind, Addr: kernel.Addr(addr), Bit: bit, Queue: -1})
+	b.extra = append(b.extra, lockExtra{})
+	i := len(b.snap.Locks) - 1
+	b.locks[key] = i
+	return i
+}
+
+func (b *builder) hold(h Hold) {
+	for i := range b.snap.Holds {
+		if old := &b.snap.Holds[i]; old.Lock == h.Lock && old.Task == h.Task {
+			old.Evidence = append(old.Evidence, h.Evidence...)
+			return
+		}
+	}
+	b.snap.Holds = append(b.snap.Holds, h)
+}
+
+// uint64At reads a word, false where it cannot be read.
+func (b *builder) uint64At(addr uint64) (uint64, bool) {
+	v, err := b.k.Peek(addr, b.word[:])
+	if err != nil {
+		return 0, false
+	}
+	return le64(v), true
+}
+
+func (b *builder) uint32At(addr uint64) (uint32, bool) {
+	v, err := b.k.Peek(addr, b.word[:4])
+	if err != nil {
+		return 0, false
+	}
+	return uint32(v[0]) | uint32(v[1])<<8 | uint32(v[2])<<16 | uint32(v[3])<<24, true
+}
+
+func le64(v []byte) uint64 {
+	_ = v[7]
+	return uint64(v[0]) | uint64(v[1])<<8 | uint64(v[2])<<16 | uint64(v[3])<<24 |
+		uint64(v[4])<<32 | uint64(v[5])<<40 | uint64(v[6])<<48 | uint64(v[7])<<56
+}
+
+// inKernel tells whether a number can be an address in the kernel's half.
+func inKernel(addr uint64) bool { return addr>>47 == 0x1ffff || addr>>56 == 0xff }
+
+func stackError(tk *task.Task, err error) error {
+	return fmt.Errorf("stack of %d %s: %w", tk.PID, tk.Comm, err)
+}

@@ -1,0 +1,342 @@
+package lock
+
+import (
+	"strings"
+
+	"github.com/kmortem/mortem/kernel/arch/amd64"
+	"github.com/kmortem/mortem/kernel/unwind"
+)
+
+// entryAt takes the word at a slot, which leads to the task, for the one in a
+// wait_queue_entry.
+func (b *builder) entryAt(s *stack, slot uint64) (found, bool) {
+	e := &b.forms.entry
+	if !e.ok {
+		return found{}, false
+	}
+	start := slot - e.private
+	if !s.holds(start, e.entry+16) || start+e.fn+8 < start {
+		return found{}, false
+	}
+	fn := s.word(start + e.fn)
+	if !b.tracer.IsText(fn) {
+		return found{}, false
+	}
+	node := start + e.entry
+	r, pos := b.ringOf(node, shape{entry: true, delta: int64(e.fn) - int64(e.entry)})
+	if r == nil || r.head == 0 {
+		return found{}, false
+	}
+	f := found{kind: WaitQueue, addr: r.head - e.head, method: ByWaitList, sure: Certain, slot: start, frame: s.frameOf(start),
+		value: node, ring: r, pos: pos}
+	b.purpose(s, &f, fn)
+	return f, true
+}
+
+// swaitAt takes the word at a slot, which leads to the task, for the one in a
+// swait_queue.
+func (b *builder) swaitAt(s *stack, slot uint64) (found, bool) {
+	e := &b.forms.entry
+	if !e.hasSwait {
+		return found{}, false
+	}
+	start := slot - e.swaitTask
+	node := start + e.swaitList
+	if !s.holds(node, 16) || s.word(node) == node {
+		return found{}, false
+	}
+	r, pos := b.ringOf(node, shape{delta: int64(e.swaitTask) - int64(e.swaitList)})
+	if r == nil || r.head == 0 {
+		return found{}, false
+	}
+	f := found{kind: WaitQueue, addr: r.head - e.swaitHead, method: ByWaitList, sure: Certain, slot: start, frame: s.frameOf(start),
+		value: node, ring: r, pos: pos}
+	if e.hasCompletion && e.completionSwait && s.waitsFor(Completion) {
+		f.kind, f.addr = Completion, r.head-e.completionList
+	}
+	b.meaning(s, &f)
+	return f, true
+}
+
+// waitsFor tells whether a function that waits for a kind is among the frames
+// nearest to the scheduler.
+func (s *stack) waitsFor(kind Kind) bool {
+	for i := range s.frames {
+		fn := s.frames[i].fn
+		if fn.classed && fn.class.role == roleWait && fn.class.kind == kind {
+			return true
+		}
+		if !fn.classed && fn.name != "" {
+			return false
+		}
+	}
+	return false
+}
+
+// purpose finds out what a wait queue is for: by the function that wakes the entry
+// up, and by those that wait.
+func (b *builder) purpose(s *stack, f *found, fn uint64) {
+	e := &b.forms.entry
+	wake := ""
+	if sym, off, ok := b.k.SymbolAt(fn); ok && off == 0 {
+		wake = sym.Name
+	}
+	switch {
+	case wake == "wake_page_function" && e.hasPage:
+		b.pageWait(s, f)
+	case (wake == "wake_bit_function" || wake == "var_wake_function") && e.hasBit:
+		b.bitWait(s, f, wake)
+	case wake == "percpu_rwsem_wake_function" && b.forms.percpu.ok && !b.forms.percpu.old:
+		// Readers, and writers that come after another.
+		f.kind, f.addr, f.mode = PercpuRWSem, f.ring.head-b.forms.percpu.waiters, Write
+		if s.has("__percpu_down_read") || s.has("percpu_down_read") {
+			f.mode = Read
+		}
+	case e.hasCompletion && !e.completionSwait && s.waitsFor(Completion):
+		f.kind, f.addr = Completion, f.ring.head-e.completionList
+		b.meaning(s, f)
+	default:
+		b.meaning(s, f)
+	}
+}
+
+func (s *stack) has(name string) bool {
+	for i := range s.frames {
+		if s.frames[i].fn.name == name {
+			return true
+		}
+	}
+	return false
+}
+
+// hasKind tells whether a function that waits for a kind is on the stack.
+func (s *stack) hasKind(kind Kind) bool {
+	for i := range s.frames {
+		if fn := s.frames[i].fn; fn.classed && fn.class.kind == kind && fn.class.role == roleWait {
+			return true
+		}
+	}
+	return false
+}
+
+// pageWait reads the wait_page_queue around an entry.
+func (b *builder) pageWait(s *stack, f *found) {
+	e := &b.forms.entry
+	start := f.slot - e.pageEntry
+	if !s.holds(start, e.pageEntry) {
+		return
+	}
+	f.slot, f.addr = start, s.word(start+e.page)
+	f.bit = int(int32(s.word(start + e.pageBit)))
+	f.kind = b.pageBit(s, f.bit)
+	if f.kind != BitLock {
+		f.bit = 0
+	}
+}
+
+// pageBit is the kind of lock that a bit of a page's flags is (enum pageflags).
+func (b *builder) pageBit(s *stack, bit int) Kind {
+	if t, err := b.k.Info().Type("enum pageflags"); err == nil {
+		for _, v := range t.Enumerators() {
+			switch {
+			case v.Value == int64(bit) && v.Name == "PG_locked":
+				return FolioLock
+			case v.Value == int64(bit) && v.Name == "PG_writeback":
+				return Writeback
+			}
+		}
+	} else if bit == 0 { // PG_locked has always been the first
+		return FolioLock
+	}
+	return BitLock
+}
+
+// bitWait reads the wait_bit_queue_entry around an entry.
+func (b *builder) bitWait(s *stack, f *found, wake string) {
+	e := &b.forms.entry
+	start := f.slot - e.bitEntry
+	if !s.holds(start, e.bitEntry) {
+		return
+	}
+	f.slot, f.addr = start, s.word(start+e.bitWord)
+	f.bit, f.kind = int(int32(s.word(start+e.bitNo))), BitLock
+	switch {
+	case wake == "var_wake_function" || f.bit == -1:
+		f.kind, f.bit = VarWait, 0
+	case s.hasKind(BufferLock):
+		f.kind = BufferLock
+	case s.hasKind(FolioLock) || s.hasKind(Writeback):
+		f.kind = b.pageBit(s, f.bit) // until 4.12
+	}
+}
+
+// meaning looks for the function that says what a wait on a queue or completion
+// is really for.
+func (b *builder) meaning(s *stack, f *found) {
+	i := -1
+	for j := range s.frames {
+		fn := s.frames[j].fn
+		if fn.classed && fn.class.role == roleMeans {
+			i = j
+			break
+		}
+		if j > f.frame+6 && f.frame >= 0 {
+			break
+		}
+	}
+	if i < 0 {
+		return
+	}
+	c := s.frames[i].fn.class
+	switch c.kind {
+	case RCU:
+		b.rcuWait(s, f, i)
+	case SRCU:
+		b.srcuWait(s, f, i)
+	case Work:
+		b.workWait(s, f, i)
+	case Workqueue:
+		b.workqueueWait(s, f, i)
+	case Pipe:
+		b.pipeWait(s, f)
+	case Flock:
+		b.fileLockWait(s, f)
+	}
+}
+
+// byFrames finds what is waited for without being on a list: by the functions on
+// the stack and what they were called with.
+func (b *builder) byFrames(s *stack) []found {
+	for i := range s.frames {
+		fn := s.frames[i].fn
+		if !fn.classed {
+			break
+		}
+		c := fn.class
+		switch {
+		case c.role == roleMeans && c.kind == Futex:
+			return []found{{kind: Futex, addr: 0, method: ByArgument, sure: Likely, frame: i, pos: -1}}
+		case fn.name == "percpu_down_write":
+			if f, ok := b.percpuWriter(s, i); ok {
+				return []found{f}
+			}
+		case c.role == roleWait && c.argument:
+			if f, ok := b.byArgument(s, i); ok {
+				return []found{f}
+			}
+		}
+	}
+	return nil
+}
+
+// byArgument takes the first argument of a locking function for the lock. Nothing
+// on the stack is on a list, so that it stays a suspicion.
+func (b *builder) byArgument(s *stack, i int) (found, bool) {
+	c := s.frames[i].fn.class
+	kind := c.kind
+	if kind == WWMutex {
+		kind = Mutex
+	}
+	l, ok := b.forms.locks[kind]
+	if !ok {
+		return found{}, false
+	}
+	addr, ok := b.argumentOf(s.tk, i)
+	if !ok {
+		return found{}, false
+	}
+	if _, readable := b.uint64At(addr + l.list); !readable {
+		return found{}, false
+	}
+	return found{kind: c.kind, addr: addr, mode: c.mode, method: ByArgument, sure: Suspected, frame: i, pos: -1,
+		text: "the task is on no list of the lock"}, true
+}
+
+// percpuWriter finds the percpu_rw_semaphore that a writer waits for readers to
+// leave: its member writer leads to the task.
+func (b *builder) percpuWriter(s *stack, i int) (found, bool) {
+	p := &b.forms.percpu
+	if !p.ok || p.old {
+		return found{}, false
+	}
+	f := found{kind: PercpuRWSem, mode: Write, method: ByMember, sure: Certain, frame: i, pos: 0}
+	for off := 0; off+8 <= len(s.words); off += 8 {
+		addr := le64(s.words[off:])
+		if !inKernel(addr) || addr&7 != 0 {
+			continue
+		}
+		// The code keeps the address of the semaphore or of its member writer.
+		for _, base := range []uint64{addr, addr - p.writer} {
+			if v, ok := b.uint64At(base + p.writer); ok && v == s.tk.Addr && b.percpuSem(base) {
+				f.addr, f.slot, f.value = base, s.lo+uint64(off), v
+				return f, true
+			}
+		}
+	}
+	if addr, ok := b.argumentOf(s.tk, i); ok {
+		if v, ok := b.uint64At(addr + p.writer); ok && v == s.tk.Addr {
+			f.addr, f.method = addr, ByArgument
+			return f, true
+		}
+	}
+	return found{}, false
+}
+
+// percpuSem tells whether a percpu_rw_semaphore can lie at an address: its queue's
+// list leads back to itself.
+func (b *builder) percpuSem(addr uint64) bool {
+	head := addr + b.forms.percpu.waiters
+	next, ok := b.uint64At(head)
+	if !ok {
+		return false
+	}
+	back, ok := b.uint64At(next + 8)
+	return ok && back == head
+}
+
+// candidates are the words that may be the first argument of the function of a
+// frame: what its caller's code says, and what lies in the frames up to its
+// caller's.
+func (b *builder) candidates(s *stack, i int) []uint64 {
+	var list []uint64
+	if other, err := b.again(s.tk); err == nil && i < len(other.frames) {
+		if v, _, ok := b.tracer.EntryRegister(other.trace, i, amd64.DI); ok {
+			list = append(list, v)
+		}
+		for j := i; j < len(other.trace.Frames) && j < i+2; j++ {
+			for r := amd64.AX; r <= amd64.R15; r++ {
+				if v, ok := other.register(j, r); ok && inKernel(v) {
+					list = append(list, v)
+				}
+			}
+		}
+	}
+	end := s.lo + uint64(len(s.words))
+	if i+1 < len(s.frames) && s.frames[i+1].cfa != 0 {
+		end = min(end, s.frames[i+1].cfa)
+	}
+	for at := s.lo; at+8 <= end; at += 8 {
+		if v := s.word(at); inKernel(v) && !b.tracer.IsText(v) {
+			list = append(list, v)
+		}
+	}
+	return list
+}
+
+// lockdep takes the last of the locks that lockdep says a sleeping task has taken:
+// it is the one that it asks for.
+func (b *builder) lockdep(fields []byte) (found, bool) {
+	return found{}, false
+}
+
+// lookup is the name of the symbol at an address without an offset.
+func (b *builder) symbol(addr uint64) string {
+	name, ok := b.k.LookupName(addr)
+	if !ok {
+		return ""
+	}
+	name, _, _ = strings.Cut(name, "/")
+	return name
+}
+
+var _ = unwind.ByORC
