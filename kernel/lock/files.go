@@ -12,7 +12,7 @@ import (
 type fileForm struct {
 	wait, blocker, flags, kind, owner, pid, file uint64
 	okLock                                       bool
-	kindSize                                     int64
+	chained                                      bool   // a lock that waits can be in the way of others
 	readWait, writeWait                          uint64 // one queue until 5.4
 	okPipe                                       bool
 	fdt, maxFDs, fds, private, mode, dentry      uint64
@@ -29,6 +29,7 @@ func (b *builder) readFileForm() *fileForm {
 	var ok [7]bool
 	f.wait, ok[0] = at(l, "c.flc_wait", "fl_wait")
 	f.blocker, ok[1] = at(l, "c.flc_blocker", "fl_blocker", "fl_next")
+	_, f.chained = at(l, "c.flc_blocker", "fl_blocker")
 	f.flags, ok[2] = at(l, "c.flc_flags", "fl_flags")
 	f.kind, ok[3] = at(l, "c.flc_type", "fl_type")
 	f.owner, ok[4] = at(l, "c.flc_owner", "fl_owner")
@@ -85,6 +86,17 @@ func (b *builder) fileLockWait(s *stack, f *found) {
 	blocker, ok := b.uint64At(own + form.blocker)
 	if !ok || blocker == 0 || !inKernel(blocker) {
 		return
+	}
+	// That one may wait itself (since 5.0): the lock that is held is at the end.
+	for range 64 {
+		if !form.chained {
+			break
+		}
+		next, ok := b.uint64At(blocker + form.blocker)
+		if !ok || next == 0 || !inKernel(next) || next == own {
+			break
+		}
+		blocker = next
 	}
 	flags, ok := b.uint32At(blocker + form.flags)
 	if !ok {

@@ -72,6 +72,7 @@ type taskForm struct {
 	PIBlockedOn  kernel.U64   `kernel:"pi_blocked_on,optional"`
 	ExecStart    kernel.U64   `kernel:"se.exec_start,optional"`
 	Arrival      kernel.U64   `kernel:"sched_info.last_arrival,optional"`
+	MM           kernel.U64   `kernel:"mm,optional"`
 	Start        kernel.Bytes `kernel:"start_time,optional"` // in ns since 3.17
 	Files        kernel.U64   `kernel:"files,optional"`
 	Depth        kernel.U32   `kernel:"lockdep_depth,optional"`

@@ -13,6 +13,7 @@ func (b *builder) finish() {
 	}
 	b.spinLocks()
 	b.fileHolders()
+	b.name()
 }
 
 // owners reads who holds a lock by its own fields.

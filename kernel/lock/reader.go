@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"github.com/kmortem/mortem/kernel"
+	"github.com/kmortem/mortem/kernel/arch"
+	"github.com/kmortem/mortem/kernel/arch/archs"
 	"github.com/kmortem/mortem/kernel/sched"
 	"github.com/kmortem/mortem/kernel/task"
 	"github.com/kmortem/mortem/kernel/unwind"
@@ -18,6 +20,9 @@ type Reader struct {
 	tracer *unwind.Tracer
 	fs     *vfs.FS // nil where paths cannot be told
 	forms  *forms
+	arch   arch.Arch
+	regs   *arch.RegisterFile
+	arg    arch.Reg // that the first argument is passed in
 }
 
 // Open resolves the structures of the kernel's locks. fs may be nil: locks in
@@ -28,7 +33,13 @@ func Open(k *kernel.Kernel, tasks *task.Reader, tracer *unwind.Tracer, fs *vfs.F
 	if err != nil {
 		return nil, err
 	}
-	return &Reader{k: k, tasks: tasks, tracer: tracer, fs: fs, forms: f}, nil
+	a, err := archs.Of(k.Image().Facts().Arch)
+	if err != nil {
+		return nil, err
+	}
+	r := &Reader{k: k, tasks: tasks, tracer: tracer, fs: fs, forms: f, arch: a, regs: a.Registers()}
+	r.arg, _ = r.regs.ByName("di") // x0 elsewhere, which has the number 0
+	return r, nil
 }
 
 // Options change what is looked at.

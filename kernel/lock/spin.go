@@ -3,7 +3,7 @@ package lock
 import (
 	"fmt"
 
-	"github.com/kmortem/mortem/kernel/arch/amd64"
+	"github.com/kmortem/mortem/kernel/arch"
 	"github.com/kmortem/mortem/kernel/unwind"
 )
 
@@ -36,7 +36,7 @@ func (b *builder) running(c *unwind.CPU) *stack {
 	s := &stack{tk: c.Task, cpu: c}
 	trace := b.tracer.CPU(c, unwind.Options{Registers: true, Frames: b.frames})
 	b.keep(s, &trace)
-	if sp, ok := c.Registers.Get(amd64.SP); ok && c.Task != nil && c.Task.Stack != 0 {
+	if sp, ok := c.Registers.Get(b.regs.SP); ok && c.Task != nil && c.Task.Stack != 0 {
 		end := c.Task.Stack + b.tracer.StackSize()
 		// On another stack, as in an interrupt: the task's own begins where that
 		// left it.
@@ -107,8 +107,8 @@ type candidate struct {
 // code passed, the first argument's register, and the other registers.
 func (b *builder) spinCandidates(s *stack, i, last int) []candidate {
 	var list []candidate
-	if v, ok := s.register(i, amd64.DI); ok && !s.frames[i].ret {
-		list = append(list, candidate{v, ByRegister, "rdi"})
+	if v, ok := s.register(i, b.arg); ok && !s.frames[i].ret {
+		list = append(list, candidate{v, ByRegister, b.regs.Name(b.arg)})
 	}
 	for j := i; j <= last; j++ {
 		if v, ok := b.callArgument(s, j); ok {
@@ -118,9 +118,9 @@ func (b *builder) spinCandidates(s *stack, i, last int) []candidate {
 	if s.frames[i].ret {
 		return list
 	}
-	for _, r := range amd64.Order() {
-		if v, ok := s.register(i, r); ok && r <= amd64.R15 && r != amd64.DI && r != amd64.SP {
-			list = append(list, candidate{v, ByRegister, amd64.Name(r)})
+	for _, r := range b.regs.Order {
+		if v, ok := s.register(i, r); ok && r != b.arg && r != b.regs.SP && r != b.regs.PC {
+			list = append(list, candidate{v, ByRegister, b.regs.Name(r)})
 		}
 	}
 	return list
@@ -202,11 +202,11 @@ func (b *builder) callArgument(s *stack, i int) (uint64, bool) {
 	}
 	code := b.code(caller.fn)
 	end := int(caller.pc - caller.fn.start)
-	target, direct := amd64.CallTarget(code, end, caller.fn.start)
+	target, direct := b.arch.CallTarget(code, end, caller.fn.start)
 	if !direct || !b.samePurpose(target, s.frames[i].fn) {
 		return 0, false
 	}
-	o, ok := amd64.Argument(code, end, caller.fn.start, amd64.DI)
+	o, ok := b.arch.Argument(code, end, caller.fn.start, b.arg)
 	if !ok {
 		return 0, false
 	}
@@ -229,12 +229,12 @@ func (b *builder) samePurpose(target uint64, fn *function) bool {
 
 // originValue works out the value that an argument had from what is known of the
 // caller's frame.
-func (b *builder) originValue(s *stack, i int, o amd64.Origin) (uint64, bool) {
+func (b *builder) originValue(s *stack, i int, o arch.Origin) (uint64, bool) {
 	v := uint64(o.Offset)
 	if o.HasBase {
 		var base uint64
 		known := false
-		if o.Base == amd64.SP {
+		if o.Base == b.regs.SP {
 			base, known = s.frames[i].sp, true
 		} else {
 			base, known = s.register(i, o.Base)

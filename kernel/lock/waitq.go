@@ -1,11 +1,6 @@
 package lock
 
-import (
-	"strings"
-
-	"github.com/kmortem/mortem/kernel/arch/amd64"
-	"github.com/kmortem/mortem/kernel/unwind"
-)
+import "strings"
 
 // entryAt takes the word at a slot, which leads to the task, for the one in a
 // wait_queue_entry.
@@ -300,11 +295,11 @@ func (b *builder) percpuSem(addr uint64) bool {
 func (b *builder) candidates(s *stack, i int) []uint64 {
 	var list []uint64
 	if other, err := b.again(s.tk); err == nil && i < len(other.frames) {
-		if v, _, ok := b.tracer.EntryRegister(other.trace, i, amd64.DI); ok {
+		if v, _, ok := b.tracer.EntryRegister(other.trace, i, b.arg); ok {
 			list = append(list, v)
 		}
 		for j := i; j < len(other.trace.Frames) && j < i+2; j++ {
-			for r := amd64.AX; r <= amd64.R15; r++ {
+			for _, r := range b.regs.Order {
 				if v, ok := other.register(j, r); ok && inKernel(v) {
 					list = append(list, v)
 				}
@@ -338,5 +333,3 @@ func (b *builder) symbol(addr uint64) string {
 	name, _, _ = strings.Cut(name, "/")
 	return name
 }
-
-var _ = unwind.ByORC

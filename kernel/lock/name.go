@@ -1,0 +1,398 @@
+package lock
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/kmortem/mortem/kernel"
+	"github.com/kmortem/mortem/kernel/ctype"
+	"github.com/kmortem/mortem/kernel/page"
+	"github.com/kmortem/mortem/kernel/slab"
+	"github.com/kmortem/mortem/kernel/task"
+	"github.com/kmortem/mortem/kernel/vfs"
+)
+
+// namer finds out what locks are parts of.
+type namer struct {
+	b       *builder
+	supers  map[uint64]*vfs.SuperBlock
+	mounts  *vfs.Mounts
+	mms     map[uint64]*task.Task
+	signals map[uint64]*task.Task
+	slabs   *slab.Allocations // nil where they cannot be read
+	super   *ctype.Type
+	inode   *ctype.Type
+	dentry  *ctype.Type
+	mm      *ctype.Type
+	task    *ctype.Type
+}
+
+// name names all locks.
+func (b *builder) name() {
+	if len(b.snap.Locks) == 0 {
+		return
+	}
+	n := b.newNamer()
+	for i := range b.snap.Locks {
+		if b.ctx.Err() != nil {
+			return
+		}
+		n.lock(&b.snap.Locks[i])
+	}
+}
+
+func (b *builder) newNamer() *namer {
+	n := &namer{b: b, supers: map[uint64]*vfs.SuperBlock{}, mms: map[uint64]*task.Task{},
+		super: typeOf(b.k, "struct super_block"), inode: typeOf(b.k, "struct inode"), dentry: typeOf(b.k, "struct dentry"),
+		mm: typeOf(b.k, "struct mm_struct"), task: typeOf(b.k, "struct task_struct")}
+	if b.fs != nil {
+		for sb, err := range b.fs.SuperBlocks() {
+			if err == nil {
+				n.supers[sb.Addr] = sb
+			} else {
+				b.fail(err)
+			}
+		}
+		n.mounts = b.fs.Mounts()
+	}
+	if b.forms.task.MM.Has() {
+		for _, tk := range b.order {
+			if f, err := b.k.Peek(tk.Addr, b.field); err == nil {
+				if mm := b.forms.task.MM.Get(f); mm != 0 && n.mms[mm] == nil {
+					n.mms[mm] = tk
+				}
+			}
+		}
+	}
+	if pages, err := page.Open(b.k); err == nil {
+		n.slabs, _ = slab.Open(b.k, pages) // without it, caches are not named
+	}
+	return n
+}
+
+// lock names one lock.
+func (n *namer) lock(l *Lock) {
+	addr := uint64(l.Addr)
+	switch l.Kind {
+	case RCU, Futex:
+		return
+	case FolioLock, Writeback:
+		n.folio(l)
+		return
+	case Flock, POSIXLock, Lease:
+		n.fileLock(l)
+		return
+	}
+	if addr == 0 {
+		return
+	}
+	if sym := n.b.symbol(addr); sym != "" {
+		l.Symbol = sym
+		return
+	}
+	for _, find := range []func(*Lock, uint64) bool{n.inSuper, n.inMM, n.inInode, n.inDentry, n.inTask, n.onStack, n.inSlab} {
+		if find(l, addr) {
+			return
+		}
+	}
+}
+
+// within tells whether an address lies in an object of a type.
+func within(addr, object uint64, t *ctype.Type) bool {
+	return t != nil && addr >= object && addr-object < uint64(t.Size())
+}
+
+func (n *namer) inSuper(l *Lock, addr uint64) bool {
+	for at, sb := range n.supers {
+		if !within(addr, at, n.super) {
+			continue
+		}
+		l.Object = &Object{Addr: kernel.Addr(at), Type: "struct super_block", Member: member(n.super, addr-at),
+			Super: sb.Type + " " + sb.ID, By: "list of super_blocks"}
+		if mounts := n.mountsOf(at); len(mounts) > 0 {
+			l.Object.Path = mounts[0]
+		}
+		if l.Kind == PercpuRWSem && strings.HasPrefix(l.Object.Member, "s_writers.") {
+			n.frozen(l, sb)
+		}
+		return true
+	}
+	return false
+}
+
+func (n *namer) mountsOf(sb uint64) []string {
+	var list []string
+	if n.mounts == nil {
+		return nil
+	}
+	for _, m := range n.mounts.Of(sb) {
+		if p, err := n.mounts.PathOfMount(m); err == nil {
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
+// frozen says how far a file system is frozen (enum in include/linux/fs.h).
+func (n *namer) frozen(l *Lock, sb *vfs.SuperBlock) {
+	l.Kind = FrozenFS
+	level := map[uint64]string{1: "writes stopped", 2: "page faults stopped", 3: "being frozen", 4: "frozen"}[sb.Frozen]
+	if level == "" {
+		l.State = "not frozen"
+		return
+	}
+	l.State, l.Held, l.HeldKnown = level, true, true
+	l.NoHolder = "the file system is frozen (FIFREEZE, fsfreeze); who froze it is not recorded, and it lasts until it is thawed"
+}
+
+func (n *namer) inMM(l *Lock, addr uint64) bool {
+	off, ok := at(n.mm, "mmap_lock", "mmap_sem")
+	if !ok {
+		return false
+	}
+	tk := n.mms[addr-off]
+	at := addr - off
+	if tk == nil {
+		for mm, owner := range n.mms {
+			if within(addr, mm, n.mm) {
+				tk, at = owner, mm
+			}
+		}
+	}
+	if tk == nil {
+		return false
+	}
+	l.Object = &Object{Addr: kernel.Addr(at), Type: "struct mm_struct", Member: member(n.mm, addr-at), PID: tk.TGID, Comm: n.leader(tk), By: "task.mm"}
+	return true
+}
+
+// leader is the name of a task's process.
+func (n *namer) leader(tk *task.Task) string {
+	for _, o := range n.b.order {
+		if o.PID == tk.TGID {
+			return o.Comm
+		}
+	}
+	return tk.Comm
+}
+
+// inInode tries the members of an inode that are locks: what is an inode belongs to
+// a super_block.
+func (n *namer) inInode(l *Lock, addr uint64) bool {
+	return n.embedded(l, addr, n.inode, "i_sb", []string{"i_rwsem", "i_mutex", "i_lock", "i_data.invalidate_lock", "i_data.i_mmap_rwsem",
+		"i_data.i_mmap_mutex", "i_data.i_pages.xa_lock", "i_data.tree_lock", "i_state", "i_data.private_lock", "i_data.i_private_lock",
+		"i_alloc_sem"}, func(o *Object, at uint64) {
+		o.Type = "struct inode"
+		o.Path = n.inodePath(at)
+	})
+}
+
+func (n *namer) inDentry(l *Lock, addr uint64) bool {
+	found := n.embedded(l, addr, n.dentry, "d_sb", []string{"d_lockref.lock", "d_lock"}, func(o *Object, at uint64) {
+		o.Type = "struct dentry"
+		o.Path = n.dentryPath(at)
+	})
+	if found && l.Kind == Spinlock && strings.HasPrefix(l.Object.Member, "d_lockref") {
+		l.Kind = Lockref
+	}
+	return found
+}
+
+// embedded tries members of a type whose member super leads to a super_block.
+func (n *namer) embedded(l *Lock, addr uint64, t *ctype.Type, super string, members []string, fill func(*Object, uint64)) bool {
+	off, ok := at(t, super)
+	if !ok || len(n.supers) == 0 {
+		return false
+	}
+	for _, m := range members {
+		pos, ok := at(t, m)
+		if !ok {
+			continue
+		}
+		base := addr - pos
+		v, ok := n.b.uint64At(base + off)
+		sb := n.supers[v]
+		if !ok || sb == nil {
+			continue
+		}
+		o := &Object{Addr: kernel.Addr(base), Member: m, Super: sb.Type + " " + sb.ID, By: super + " leads to a super_block"}
+		fill(o, base)
+		l.Object = o
+		return true
+	}
+	return false
+}
+
+// inodePath is the path of an inode's first dentry.
+func (n *namer) inodePath(inode uint64) string {
+	head, ok1 := at(n.inode, "i_dentry.first", "i_dentry.next")
+	alias, ok2 := at(n.dentry, "d_u.d_alias", "d_alias")
+	if !ok1 || !ok2 {
+		return ""
+	}
+	first, ok := n.b.uint64At(inode + head)
+	if !ok || first == 0 || first == inode+head {
+		return ""
+	}
+	return n.dentryPath(first - alias)
+}
+
+func (n *namer) dentryPath(addr uint64) string {
+	if n.b.fs == nil {
+		return ""
+	}
+	d, err := n.b.fs.Dentry(addr)
+	if err != nil {
+		return ""
+	}
+	var path string
+	if n.mounts != nil {
+		path, err = n.mounts.PathOf(d)
+	}
+	if path == "" || err != nil {
+		path, err = n.b.fs.Path(d)
+	}
+	if err != nil {
+		return ""
+	}
+	return path
+}
+
+func (n *namer) inTask(l *Lock, addr uint64) bool {
+	for at, tk := range n.b.live {
+		if within(addr, at, n.task) {
+			l.Object = &Object{Addr: kernel.Addr(at), Type: "struct task_struct", Member: member(n.task, addr-at), PID: tk.PID, Comm: tk.Comm, By: "list of tasks"}
+			return true
+		}
+	}
+	return false
+}
+
+// onStack: completions and the like are often made on a task's own stack.
+func (n *namer) onStack(l *Lock, addr uint64) bool {
+	size := n.b.tracer.StackSize()
+	for _, tk := range n.b.live {
+		if tk.Stack != 0 && addr >= tk.Stack && addr-tk.Stack < size {
+			l.Object = &Object{Addr: kernel.Addr(tk.Stack), Type: "kernel stack", PID: tk.PID, Comm: tk.Comm, By: "list of tasks"}
+			return true
+		}
+	}
+	return false
+}
+
+// inSlab names the slab cache whose object a lock is in, and its type where the
+// cache's name is that of one of the right size.
+func (n *namer) inSlab(l *Lock, addr uint64) bool {
+	if n.slabs == nil {
+		return false
+	}
+	o, ok, err := n.slabs.ObjectAt(addr)
+	if err != nil && !errors.Is(err, slab.ErrPart) || !ok || o.Slab.Cache == nil {
+		return false
+	}
+	l.Object = &Object{Addr: kernel.Addr(o.Addr), Cache: o.Slab.Cache.Name, By: "slab"}
+	off := addr - o.Addr
+	if l.Kind == Pipe {
+		l.Object.Type = "struct pipe_inode_info"
+		return true
+	}
+	if t := typeOf(n.b.k, "struct "+o.Slab.Cache.Name); t != nil && t.Size() <= int64(o.Slab.Cache.ObjectSize) && off < uint64(t.Size()) {
+		l.Object.Type, l.Object.Member = "struct "+o.Slab.Cache.Name, member(t, off)
+	} else if off != 0 {
+		l.Object.Member = fmt.Sprintf("+%#x", off)
+	}
+	if o.Free {
+		l.Object.By = "slab; the object is free"
+	}
+	return true
+}
+
+// folio names a page by the file that it belongs to.
+func (n *namer) folio(l *Lock) {
+	t := typeOf(n.b.k, "struct page")
+	mapping, ok1 := at(t, "mapping")
+	index, ok2 := at(t, "index", "__folio_index")
+	host, ok3 := at(typeOf(n.b.k, "struct address_space"), "host")
+	if !ok1 || !ok2 || !ok3 {
+		return
+	}
+	m, ok := n.b.uint64At(uint64(l.Addr) + mapping)
+	if !ok || m == 0 || m&3 != 0 { // PAGE_MAPPING_ANON and movable ones
+		return
+	}
+	inode, ok := n.b.uint64At(m + host)
+	if !ok || inode == 0 {
+		return
+	}
+	l.Object = &Object{Addr: kernel.Addr(inode), Type: "struct inode", Path: n.inodePath(inode), By: "page.mapping"}
+	if i, ok := n.b.uint64At(uint64(l.Addr) + index); ok {
+		l.Purpose = fmt.Sprintf("page %d of the file", i)
+	}
+}
+
+// fileLock names the file that is locked.
+func (n *namer) fileLock(l *Lock) {
+	form := n.b.readFileForm()
+	file, ok := n.b.uint64At(uint64(l.Addr) + form.file)
+	if !ok || file == 0 {
+		return
+	}
+	dentry, ok := n.b.uint64At(file + form.dentry)
+	if !ok {
+		return
+	}
+	l.Object = &Object{Addr: kernel.Addr(file), Type: "struct file", Path: n.dentryPath(dentry), By: "file_lock.fl_file"}
+}
+
+// maxDepth bounds how deep a member is looked for.
+const maxDepth = 8
+
+// member is the path of the member of a type at an offset, down to a structure that
+// is named like a lock; with the rest as a number.
+func member(t *ctype.Type, off uint64) string {
+	var path []string
+	for range maxDepth {
+		s := t.Strip()
+		if s.Kind == ctype.Array && s.Elem() != nil && s.Elem().Size() > 0 {
+			i := off / uint64(s.Elem().Size())
+			off %= uint64(s.Elem().Size())
+			if len(path) > 0 {
+				path[len(path)-1] += fmt.Sprintf("[%d]", i)
+			}
+			t = s.Elem()
+			continue
+		}
+		if s.Kind != ctype.Struct || lockTypes[s.String()] && off == 0 {
+			break
+		}
+		m, ok := memberAt(s, off)
+		if !ok {
+			break
+		}
+		if m.Name != "" {
+			path = append(path, m.Name)
+		}
+		off -= uint64(m.Offset)
+		t = m.Type
+	}
+	out := strings.Join(path, ".")
+	if off != 0 {
+		out += fmt.Sprintf("+%#x", off)
+	}
+	return out
+}
+
+func memberAt(t *ctype.Type, off uint64) (ctype.Member, bool) {
+	for _, m := range t.Members() {
+		if m.Offset >= 0 && off >= uint64(m.Offset) && off-uint64(m.Offset) < uint64(max(m.Type.Size(), 0)) {
+			return m, true
+		}
+	}
+	return ctype.Member{}, false
+}
+
+// lockTypes are the structures in which no smaller member is worth naming.
+var lockTypes = map[string]bool{"struct mutex": true, "struct rw_semaphore": true, "struct semaphore": true, "struct rt_mutex": true,
+	"struct percpu_rw_semaphore": true, "struct completion": true, "struct wait_queue_head": true, "struct raw_spinlock": true,
+	"struct spinlock": true, "struct lockref": true, "struct ww_mutex": true, "struct work_struct": true}
