@@ -104,14 +104,14 @@ func readPages(t *testing.T, img dump.Image, mem dumpwriter.PageMap, pageSize in
 func checkVerify(t *testing.T, img dump.Image, o outcome) {
 	t.Helper()
 	var corrupt, missing int
-	st, err := dump.Verify(t.Context(), img, 2, func(e *dump.ReadError) error {
+	st, err := dump.Verify(t.Context(), img, dump.VerifyOptions{Workers: 2, Report: func(e *dump.ReadError) error {
 		if errors.Is(e, dump.ErrCorrupt) {
 			corrupt++
 		} else {
 			missing++
 		}
 		return nil
-	})
+	}})
 	if err != nil {
 		t.Error(err)
 		return
@@ -445,6 +445,7 @@ func TestFlattenedDamaged(t *testing.T) {
 		{"header only", func(b []byte) []byte { return b[:4096] }, dump.ErrDamaged, false},
 		{"half a header", func(b []byte) []byte { return b[:20] }, dump.ErrDamaged, false},
 		{"type", func(b []byte) []byte { b[23] = 9; return b }, dump.ErrDamaged, false},
+		{"before the dump's header", func(b []byte) []byte { return b[:len(b)/2] }, dump.ErrDamaged, false},
 		{"first record's length", func(b []byte) []byte { b[4096+8] = 0xff; return b }, dump.ErrDamaged, false},
 		{"first record's offset", func(b []byte) []byte { b[4096] = 0xff; return b }, dump.ErrDamaged, false},
 	} {
@@ -496,6 +497,7 @@ func TestNoDump(t *testing.T) {
 		{write("diskdump", "DISKDUMP and more"), dump.ErrUnsupported, "diskdump"},
 		{write("saved", "LibvirtQemudSave and more"), dump.ErrUnsupported, "libvirt"},
 		{write("windows", "PAGEDU64 and more"), dump.ErrUnsupported, "Windows"},
+		{write("debug.guest", "\x04\x00\x00\x00\x02\x00\x00\x00\x01 and more"), dump.ErrUnsupported, "debug.vmem"},
 	} {
 		img, err := dump.Open([]string{test.path})
 		if err == nil {

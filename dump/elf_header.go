@@ -63,7 +63,7 @@ func readELFHeader(s store) (*elfHeader, error) {
 		return nil, damaged(s, 0, "the file ends within its ELF header")
 	}
 	if t := elf.Type(h.u16(16)); t != elf.ET_CORE {
-		return nil, notACore(s, t)
+		return nil, notACore(s.name(), t)
 	}
 	h.machine = elf.Machine(h.u16(18))
 	return h, h.readTablePlace(s)
@@ -142,7 +142,7 @@ func (h *elfHeader) segment(data []byte) segment {
 }
 
 // notACore names the ELF files that people hand in instead of the dump.
-func notACore(s store, t elf.Type) error {
+func notACore(name string, t elf.Type) error {
 	what := fmt.Sprintf("an ELF file of type %d", t)
 	switch t {
 	case elf.ET_EXEC, elf.ET_DYN:
@@ -150,7 +150,7 @@ func notACore(s store, t elf.Type) error {
 	case elf.ET_REL:
 		what = "an ELF object file (a kernel module?); give the vmcore"
 	}
-	return &FileError{File: s.name(), Offset: -1, Kind: ErrFormat, What: what}
+	return &FileError{File: name, Offset: -1, Kind: ErrFormat, What: what}
 }
 
 // elfArch is the architecture by the machine number of an ELF header.

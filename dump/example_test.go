@@ -187,10 +187,10 @@ func ExampleVerify() {
 	}
 	defer img.Close()
 
-	st, err := dump.Verify(context.Background(), img, 2, func(e *dump.ReadError) error {
+	st, err := dump.Verify(context.Background(), img, dump.VerifyOptions{Workers: 2, Report: func(e *dump.ReadError) error {
 		fmt.Printf("page at %#x: %v\n", e.Addr, e.Err)
 		return nil
-	})
+	}})
 	if err != nil {
 		log.Fatal(err)
 	}

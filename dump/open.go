@@ -173,7 +173,7 @@ func dispatch(stores []store, o *options) (Image, error) {
 				return nil, &FileError{File: s.name(), Offset: -1, Kind: ErrFormat,
 					What: fmt.Sprintf("an ELF dump, no part of the kdump file %s", first.name())}
 			} else if !isKdump(h) {
-				return nil, notADump(s, h)
+				return nil, notADump(s.name(), h)
 			}
 		}
 		return openKdump(stores, o)
@@ -186,7 +186,10 @@ func dispatch(stores []store, o *options) (Image, error) {
 	case isVMware(stores):
 		return openVMware(stores, o)
 	}
-	return nil, notADump(first, head)
+	if cut := flatCut(first); cut != "" {
+		return nil, damaged(first, 0, cut+", before the header of the dump in it, which was to be written at the end")
+	}
+	return nil, notADump(first.name(), head)
 }
 
 // single opens a dump of a format that has one file only.
@@ -234,23 +237,38 @@ var foreign = []struct {
 }
 
 // notADump names what a file is that is no dump.
-func notADump(s store, head []byte) error {
+func notADump(name string, head []byte) error {
 	for _, f := range foreign {
 		if bytes.HasPrefix(head, []byte(f.magic)) {
-			return &FileError{File: s.name(), Offset: -1, Kind: f.kind, What: f.what}
+			return &FileError{File: name, Offset: -1, Kind: f.kind, What: f.what}
 		}
 	}
 	what := fmt.Sprintf("it begins with the bytes % x, which no dump format does", head[:min(8, len(head))])
 	switch {
-	case len(head) > 262 && string(head[257:262]) == "ustar":
-		return &FileError{File: s.name(), Offset: -1, Kind: ErrUnsupported, What: "a tar archive; unpack it first"}
+	case isTar(head):
+		return &FileError{File: name, Offset: -1, Kind: ErrUnsupported, What: "a tar archive; unpack it first"}
+	case isVMGuest(name, head):
+		return &FileError{File: name, Offset: -1, Kind: ErrUnsupported,
+			What: "the processors' state beside VMware's debug.vmem; crash reads it. Suspend the machine or take a snapshot, and give its .vmss or .vmsn with the .vmem"}
 	case looksLikeText(head):
 		what = "a text file (the kernel log beside the dump?); give the vmcore itself"
 	case allZero(head):
 		what = "it begins with zeros only; a raw memory image, or a copy that failed"
 	}
-	return &FileError{File: s.name(), Offset: -1, Kind: ErrFormat, What: what}
+	return &FileError{File: name, Offset: -1, Kind: ErrFormat, What: what}
 }
+
+// isForeign tells the kinds of files that notADump names by a magic number.
+func isForeign(head []byte) bool {
+	for _, f := range foreign {
+		if bytes.HasPrefix(head, []byte(f.magic)) {
+			return true
+		}
+	}
+	return isTar(head)
+}
+
+func isTar(head []byte) bool { return len(head) > 262 && string(head[257:262]) == "ustar" }
 
 // looksLikeText tells whether the beginning of a file is text.
 func looksLikeText(head []byte) bool {

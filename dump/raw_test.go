@@ -118,7 +118,7 @@ func TestAVMLUneven(t *testing.T) {
 		t.Fatalf("read %d: %v", n, err)
 	}
 	first, end := uint64(start)/4096, uint64(start+size-1)/4096+1
-	if st, err := dump.Verify(t.Context(), img, 2, nil); err != nil || st.Present != end-first || st.Missing+st.Damaged > 0 {
+	if st, err := dump.Verify(t.Context(), img, dump.VerifyOptions{Workers: 2}); err != nil || st.Present != end-first || st.Missing+st.Damaged > 0 {
 		t.Fatalf("verified: %+v, %v", st, err)
 	}
 	if view, err := img.ViewPhys(start+10000, 100); err != nil || !bytes.Equal(view, want[10000:10100]) {

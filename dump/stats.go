@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/bits"
+	"sync/atomic"
 )
 
 // Stats counts the pages of a dump, in units of Facts.PageSize.
@@ -46,24 +47,39 @@ func Stat(ctx context.Context, img Image) (*Stats, error) {
 	return st, ctx.Err()
 }
 
-// Verify reads every page with that many workers. It gives report each error
-// that it meets, one at a time and in no order, and returns the counts: Damaged
-// and Missing are then what could not be read. An error of report ends it.
-// zlib pages carry a checksum; damage of the others is found only where it
-// breaks the packing, and damage of raw pages never.
-func Verify(ctx context.Context, img Image, workers int, report func(*ReadError) error) (*Stats, error) {
+// VerifyOptions choose how Verify works.
+type VerifyOptions struct {
+	// Workers is how many goroutines read; 0 stands for one.
+	Workers int
+	// Report is given each error, one at a time and in no order. Its own error
+	// ends the verification. It may be nil.
+	Report func(*ReadError) error
+	// Progress is called now and then, by any worker, with the number of pages
+	// read so far and that of all. It may be nil.
+	Progress func(done, total uint64)
+}
+
+// verifyStep is how many pages a worker reads between two calls of Progress.
+const verifyStep = 1024
+
+// Verify reads every page. It returns the counts of Stat, of which Damaged and
+// Missing are then what could not be read. zlib pages carry a checksum; damage
+// of the others is found only where it breaks the packing, and damage of raw
+// pages never.
+func Verify(ctx context.Context, img Image, o VerifyOptions) (*Stats, error) {
 	st, err := Stat(ctx, img)
 	if err != nil {
 		return nil, err
 	}
 	lost := st.Missing + st.Damaged // by the descriptors; counted anew
 	var damaged, missing, swept uint64
+	var told atomic.Uint64
 	errs := make(chan *ReadError)
 	done := make(chan error, 1)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go func() {
-		err := collect(errs, report, &damaged, &missing)
+		err := collect(errs, o.Report, &damaged, &missing)
 		if err != nil {
 			cancel() // the workers, which may be waiting to report
 		}
@@ -73,9 +89,11 @@ func Verify(ctx context.Context, img Image, workers int, report func(*ReadError)
 		n    uint64
 		seen byte     // keeps the reads from being optimized away
 		_    [56]byte // workers write side by side
-	}, max(1, workers))
-	err = img.Sweep(ctx, workers, func(w int, p Page) error {
-		counts[w].n++
+	}, max(1, o.Workers))
+	err = img.Sweep(ctx, o.Workers, func(w int, p Page) error {
+		if counts[w].n++; o.Progress != nil && counts[w].n%verifyStep == 0 {
+			o.Progress(told.Add(verifyStep), st.Present+lost)
+		}
 		if p.Err == nil {
 			counts[w].seen |= touch(p.Data)
 			return nil

@@ -1,8 +1,10 @@
 package dump_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 
 	"github.com/kmortem/mortem/dump"
@@ -54,17 +56,38 @@ func TestVerifyEnds(t *testing.T) {
 	img := mustOpen(t, []string{file(t, data)})
 	mine := errors.New("enough")
 	n := 0
-	_, err := dump.Verify(t.Context(), img, 3, func(*dump.ReadError) error {
+	_, err := dump.Verify(t.Context(), img, dump.VerifyOptions{Workers: 3, Report: func(*dump.ReadError) error {
 		if n++; n == 5 {
 			return mine
 		}
 		return nil
-	})
+	}})
 	if err != mine || n != 5 {
 		t.Errorf("%v after %d reports", err, n)
 	}
-	st, err := dump.Verify(t.Context(), img, 3, nil)
+	st, err := dump.Verify(t.Context(), img, dump.VerifyOptions{Workers: 3})
 	if err != nil || st.Damaged < 5 {
 		t.Errorf("%+v, %v", st, err)
+	}
+}
+
+// TestVerifyProgress: the pages told about never exceed those that there are, and
+// nearly all are told.
+func TestVerifyProgress(t *testing.T) {
+	mem := dumpwriter.PageMap{}
+	for pfn := range uint64(6000) {
+		mem[pfn] = bytes.Repeat([]byte{byte(pfn), 1}, 2048)
+	}
+	img := mustOpen(t, []string{file(t, build(t, dumpwriter.Kdump, mem, testConfig(4096)))})
+	var calls, last atomic.Uint64
+	_, err := dump.Verify(t.Context(), img, dump.VerifyOptions{Workers: 2, Progress: func(done, total uint64) {
+		if done > total || total != 6000 {
+			t.Errorf("%d of %d", done, total)
+		}
+		calls.Add(1)
+		last.Store(max(last.Load(), done))
+	}})
+	if err != nil || calls.Load() < 4 || last.Load() < 4096 {
+		t.Errorf("%d calls, the last one with %d pages; %v", calls.Load(), last.Load(), err)
 	}
 }

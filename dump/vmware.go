@@ -78,7 +78,7 @@ func sortVMware(stores []store) (state, memory store, err error) {
 	}
 	if state == nil && memory.size() > vmFlat {
 		return nil, nil, &FileError{File: memory.name(), Offset: -1, Kind: ErrUnsupported,
-			What: "the memory of a VMware machine of more than 3 GiB, without the .vmss or .vmsn file that tells where its holes are: put that beside it under the same name, or name both files"}
+			What: "the memory of a VMware machine of more than 3 GiB, without the .vmss or .vmsn file that tells where its holes are: put that beside it under the same name, or name both files (a .guest file is not read)"}
 	}
 	return state, memory, nil
 }
@@ -188,4 +188,16 @@ func vmSiblings(own store, noMap bool) (found []store) {
 		_ = other.close() // opened for reading only
 	}
 	return nil
+}
+
+// isVMGuest tells the file debug.guest that VMware writes beside debug.vmem: it
+// begins with its version, 1 to 7, and the number of processors, and has no
+// magic number (crash vmware_guestdump.c, by VMware).
+func isVMGuest(name string, head []byte) bool {
+	const versions, processors = 7, 4096
+	if len(head) < 8 || !strings.EqualFold(filepath.Ext(name), ".guest") {
+		return false
+	}
+	v, n := binary.LittleEndian.Uint32(head), binary.LittleEndian.Uint32(head[4:])
+	return v-1 < versions && n-1 < processors
 }

@@ -84,8 +84,8 @@ func openNamed(path string, o *options) (store, error) {
 		}
 		return spoolStore(os.Stdin, standardInputName, o)
 	}
-	if st, err := os.Stat(path); err == nil && st.Mode()&os.ModeNamedPipe != 0 {
-		f, err := os.Open(path)
+	if unpack.IsPipe(path) {
+		f, err := unpack.OpenPipe(o.ctx, path)
 		if err != nil {
 			return nil, fileOpenError(path, err)
 		}
@@ -95,8 +95,13 @@ func openNamed(path string, o *options) (store, error) {
 	return openStore(path, o.noMap)
 }
 
-func (o *options) unpacking(what string) unpack.Options {
-	return unpack.Options{Dir: o.cacheDir, Progress: func(done, total int64) { o.tell(what, done, total) }}
+// unpacking are the options for unpacking the file of that name.
+func (o *options) unpacking(what, name string) unpack.Options {
+	u := unpack.Options{Dir: o.cacheDir, Progress: func(done, total int64) { o.tell(what+" "+name, done, total) }}
+	if !o.raw {
+		u.Check = func(head []byte) error { return refuse(name, head) }
+	}
+	return u
 }
 
 // unpackStore takes the place of a packed file with its contents.
@@ -106,7 +111,7 @@ func unpackStore(s store, how string, o *options) (store, error) {
 	if old := originOf(s); old != nil && old.how != "" {
 		from.how = old.how + ", " + from.how
 	}
-	r, err := unpack.Unpack(o.ctx, storeReader{s}, s.size(), o.unpacking("unpacking "+s.name()))
+	r, err := unpack.Unpack(o.ctx, storeReader{s}, s.size(), o.unpacking("unpacking", s.name()))
 	if err != nil {
 		return nil, unpackError(s.name(), "it is packed with "+how+" and cannot be unpacked", err)
 	}
@@ -115,7 +120,7 @@ func unpackStore(s store, how string, o *options) (store, error) {
 
 // spoolStore reads a pipe to its end.
 func spoolStore(r io.Reader, name string, o *options) (store, error) {
-	res, err := unpack.Spool(o.ctx, r, o.unpacking("reading "+name))
+	res, err := unpack.Spool(o.ctx, r, o.unpacking("reading", name))
 	if err != nil {
 		return nil, unpackError(name, "it cannot be read into a file", err)
 	}
@@ -123,6 +128,10 @@ func spoolStore(r io.Reader, name string, o *options) (store, error) {
 }
 
 func unpackError(name, what string, err error) error {
+	var fe *FileError
+	if errors.As(err, &fe) {
+		return err // of refuse
+	}
 	return &FileError{File: name, Offset: -1, What: what + ": " + err.Error(), Err: err}
 }
 

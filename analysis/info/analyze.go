@@ -22,6 +22,9 @@ type Options struct {
 	// Bad is how many pages that cannot be read are listed; 0 stands for
 	// 1000.
 	Bad int
+	// Progress is called now and then while every page is read, by any worker,
+	// with the number of pages read so far and that of all. It may be nil.
+	Progress func(done, total uint64)
 }
 
 // Analyze tells what there is to know about a dump.

@@ -24,14 +24,14 @@ func (r *Report) pages(ctx context.Context, img dump.Image, opt Options) error {
 	var st *dump.Stats
 	var err error
 	if p.Verified {
-		st, err = dump.Verify(ctx, img, opt.Verify, func(e *dump.ReadError) error {
+		st, err = dump.Verify(ctx, img, dump.VerifyOptions{Workers: opt.Verify, Progress: opt.Progress, Report: func(e *dump.ReadError) error {
 			if len(p.Bad) < limit {
 				p.Bad = append(p.Bad, badPage(e))
 			} else {
 				p.MoreBad++
 			}
 			return nil
-		})
+		}})
 	} else {
 		st, err = dump.Stat(ctx, img)
 	}

@@ -42,7 +42,10 @@ func (a *app) infoCommand() *cobra.Command {
 			if verify {
 				opt.Verify = runtime.GOMAXPROCS(0)
 			}
+			p := a.progress("reading every page")
+			opt.Progress = func(done, total uint64) { p.update(int(done), int(total)) }
 			r, err := info.Analyze(c.Context(), img, opt)
+			p.done()
 			if err != nil {
 				return &exitError{exitUnusable, err}
 			}

@@ -3,15 +3,12 @@ package unpack
 import (
 	"bufio"
 	"bytes"
-	"compress/bzip2"
 	"context"
-	"errors"
 	"io"
 
-	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zlib"
-	"github.com/klauspost/compress/zstd"
-	"github.com/mikelolasagasti/xz"
+
+	"github.com/kmortem/mortem/dump/decompress"
 )
 
 // HeadSize is how many bytes from the beginning of a file Detect needs.
@@ -20,84 +17,82 @@ const HeadSize = 4096
 // Detect returns the name of the packer of a file by its beginning: "gzip",
 // "xz", "zstd", "bzip2", or "zlib" for a LiME image that was packed while it was
 // written; empty for a file that is not packed.
-func Detect(head []byte) string {
-	if p := packing(head); p != nil {
-		return p.name
+func Detect(head []byte) string { return packing(head).String() }
+
+// packing finds out how a file is packed. The three bytes of LZMA's magic number
+// may also be the first ones of plain memory.
+func packing(head []byte) decompress.Format {
+	switch f := decompress.Detect(head); {
+	case f != decompress.None && f != decompress.LZMA:
+		return f
+	case isPackedLiME(head):
+		return decompress.Zlib
 	}
-	return ""
+	return decompress.None
 }
 
-// packer is one way to pack a file.
-type packer struct {
-	name  string
-	magic string
-	open  func(io.Reader) (io.Reader, error)
-	// parallel unpacks a file in parts at once; it returns errNotParallel
-	// where that cannot be done.
-	parallel func(ctx context.Context, src io.ReaderAt, size int64, out *writer, progress func(done, total int64)) error
-}
-
-var errNotParallel = errors.New("not packed in parts")
-
-// maxWindow bounds the memory that a packed file may ask for, in bytes.
-const maxWindow = 512 << 20
-
-var packers = []*packer{
-	{name: "xz", magic: "\xfd7zXZ\x00", open: openXZ, parallel: parallelXZ},
-	{name: "gzip", magic: "\x1f\x8b\x08", open: func(r io.Reader) (io.Reader, error) { return gzip.NewReader(r) }},
-	{name: "zstd", magic: "\x28\xb5\x2f\xfd", open: func(r io.Reader) (io.Reader, error) {
-		// The limit of memory would be one of the file's size.
-		return zstd.NewReader(r, zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderMaxMemory(1<<50))
-	}},
-	{name: "bzip2", magic: "BZh", open: func(r io.Reader) (io.Reader, error) { return bzip2.NewReader(r), nil }},
-}
-
-var packedLiME = &packer{name: "zlib", open: func(r io.Reader) (io.Reader, error) { return zlib.NewReader(r) }}
-
-func openXZ(r io.Reader) (io.Reader, error) { return xz.NewReader(r, maxWindow) }
-
-// packing finds out how a file is packed, nil if it is not.
-func packing(head []byte) *packer {
-	for _, p := range packers {
-		if bytes.HasPrefix(head, []byte(p.magic)) {
-			return p
-		}
-	}
+// isPackedLiME tells whether a zlib stream begins as a LiME image does.
+func isPackedLiME(head []byte) bool {
 	if len(head) < 16 || head[0]&0x0f != 8 || (int(head[0])<<8|int(head[1]))%31 != 0 {
-		return nil
+		return false
 	}
 	r, err := zlib.NewReader(bytes.NewReader(head))
 	if err != nil {
-		return nil
+		return false
 	}
 	first := make([]byte, 4)
-	if _, err := io.ReadFull(r, first); err == nil && string(first) == "EMiL" {
-		return packedLiME
-	}
-	return nil
+	_, err = io.ReadFull(r, first)
+	return err == nil && string(first) == "EMiL"
 }
 
-// unpack writes what src unpacks to.
-func (p *packer) unpack(ctx context.Context, src io.ReaderAt, size int64, out *writer, progress func(done, total int64)) error {
-	if p.parallel != nil {
-		if err := p.parallel(ctx, src, size, out, progress); !errors.Is(err, errNotParallel) {
-			return err
+// unpackFile writes what src unpacks to.
+func (o *Options) unpackFile(ctx context.Context, src io.ReaderAt, size int64, format decompress.Format, out *writer) error {
+	if format == decompress.XZ {
+		if blocks, err := decompress.XZBlocks(src, size); err == nil && len(blocks) > 1 {
+			if err := o.checkBlock(&blocks[0]); err != nil {
+				return err
+			}
+			return unpackBlocks(ctx, blocks, size, out, o.Progress)
 		}
 	}
-	in := &meter{ctx: ctx, r: io.NewSectionReader(src, 0, size), total: size, progress: progress}
-	return p.stream(in, bufio.NewReaderSize(in, 1<<20), out)
+	in := &meter{ctx: ctx, r: io.NewSectionReader(src, 0, size), total: size, progress: o.Progress}
+	return o.stream(in, in, format, out)
 }
 
 // stream writes what r, which reads from in, unpacks to.
-func (p *packer) stream(in *meter, r io.Reader, out *writer) error {
-	plain, err := p.open(r)
+func (o *Options) stream(in *meter, r io.Reader, format decompress.Format, out *writer) error {
+	plain, err := decompress.Reader(r, format)
 	if err == nil {
-		if c, ok := plain.(interface{ Close() }); ok {
-			defer c.Close() // ends the goroutines of zstd
+		defer plain.Close()
+		b := bufio.NewReaderSize(plain, HeadSize)
+		if err := o.checkHead(b); err != nil {
+			return err
 		}
-		err = pour(out, plain)
+		err = pour(out, b)
 	}
 	return blame(err, in, out)
+}
+
+// checkHead asks Options.Check about the first unpacked bytes.
+func (o *Options) checkHead(plain *bufio.Reader) error {
+	if o.Check == nil {
+		return nil
+	}
+	head, _ := plain.Peek(HeadSize) // an error comes again when they are read
+	if len(head) == 0 {
+		return nil
+	}
+	return o.Check(head)
+}
+
+// checkBlock is checkHead for a file that is unpacked in blocks.
+func (o *Options) checkBlock(first *decompress.XZBlock) error {
+	plain, err := decompress.Reader(first.File(), decompress.XZ)
+	if err != nil {
+		return nil // damage is told when the block is unpacked
+	}
+	defer plain.Close()
+	return o.checkHead(bufio.NewReaderSize(plain, HeadSize))
 }
 
 // pour copies in pieces that begin at multiples of their length, as the writer
@@ -140,14 +135,17 @@ func blame(err error, in *meter, out *writer) error {
 }
 
 // spool writes what comes from in, unpacked if it is packed.
-func spool(in *meter, out *writer) error {
+func (o *Options) spool(in *meter, out *writer) error {
 	r := bufio.NewReaderSize(in, 1<<20)
 	head, err := r.Peek(HeadSize)
 	if err != nil && err != io.EOF {
 		return err
 	}
-	if p := packing(head); p != nil {
-		return p.stream(in, r, out)
+	if f := packing(head); f != decompress.None {
+		return o.stream(in, r, f, out)
+	}
+	if err := o.checkHead(r); err != nil {
+		return err
 	}
 	if err := pour(out, r); err != nil {
 		return err

@@ -9,14 +9,14 @@ package unpack
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/kmortem/mortem/dump/cache"
+	"github.com/kmortem/mortem/dump/decompress"
 )
 
 // Options says where unpacked files are kept.
@@ -32,6 +32,9 @@ type Options struct {
 	// Progress is called now and then from one goroutine with the packed bytes
 	// that are done; total is 0 where it is not known. It may be nil.
 	Progress func(done, total int64)
+	// Check looks at the first unpacked bytes, up to HeadSize of them, before
+	// the others are unpacked: its error ends that. It may be nil.
+	Check func(head []byte) error
 }
 
 // Result is a file with unpacked bytes.
@@ -63,7 +66,7 @@ var ErrTooLarge = errors.New("unpacks to more than is allowed")
 // Unpack unpacks the size bytes of src, which must be packed (Detect), and
 // returns a file with the contents.
 func Unpack(ctx context.Context, src io.ReaderAt, size int64, o Options) (*Result, error) {
-	dir, err := o.dir("unpacked")
+	dir, err := cache.Dir(o.Dir, "unpacked")
 	if err != nil {
 		return nil, err
 	}
@@ -71,15 +74,18 @@ func Unpack(ctx context.Context, src io.ReaderAt, size int64, o Options) (*Resul
 	if _, err := src.ReadAt(head, 0); err != nil && err != io.EOF {
 		return nil, err
 	}
-	p := packing(head)
-	if p == nil {
+	format := decompress.Detect(head) // with LZMA: the caller says that it is packed
+	if format == decompress.None {
+		format = packing(head)
+	}
+	if format == decompress.None {
 		return nil, errors.New("not packed in a way that is known")
 	}
-	write := func(out *writer) error { return p.unpack(ctx, src, size, out, o.Progress) }
+	write := func(out *writer) error { return o.unpackFile(ctx, src, size, format, out) }
 	if o.Temp {
 		return o.temp(dir, write)
 	}
-	key, err := contentKey(src, size)
+	key, err := cache.Key(src, size)
 	if err != nil {
 		return nil, err
 	}
@@ -89,14 +95,14 @@ func Unpack(ctx context.Context, src io.ReaderAt, size int64, o Options) (*Resul
 // Spool writes what comes from r into a file that is not kept, unpacked if it
 // is packed.
 func Spool(ctx context.Context, r io.Reader, o Options) (*Result, error) {
-	dir, err := o.dir("spool")
+	dir, err := cache.Dir(o.Dir, "spool")
 	if err != nil {
 		return nil, err
 	}
 	piped, release := interruptible(ctx, r)
 	defer release()
 	return o.temp(dir, func(out *writer) error {
-		return spool(&meter{ctx: ctx, r: piped, progress: o.Progress}, out)
+		return o.spool(&meter{ctx: ctx, r: piped, progress: o.Progress}, out)
 	})
 }
 
@@ -114,34 +120,6 @@ func interruptible(ctx context.Context, r io.Reader) (io.Reader, func()) {
 		stop()
 		_ = pr.Close()
 	}
-}
-
-// dir makes a directory below the cache directory.
-func (o *Options) dir(name string) (string, error) {
-	dir := o.Dir
-	if dir == "" {
-		base, err := os.UserCacheDir()
-		if err != nil {
-			return "", fmt.Errorf("no cache directory: %w", err)
-		}
-		dir = filepath.Join(base, "mortem")
-	}
-	dir = filepath.Join(dir, name)
-	return dir, os.MkdirAll(dir, 0o700)
-}
-
-// contentKey is a name for the contents of a packed file: a hash of its size
-// and of parts of it. The last part has the checksum that all packers write.
-func contentKey(src io.ReaderAt, size int64) (string, error) {
-	const part = 64 << 10
-	h := sha256.New()
-	fmt.Fprintln(h, size)
-	for _, at := range []int64{0, size / 2, max(0, size-part)} {
-		if _, err := io.Copy(h, io.NewSectionReader(src, at, min(part, size-at))); err != nil {
-			return "", err
-		}
-	}
-	return hex.EncodeToString(h.Sum(nil)[:20]), nil
 }
 
 // cached returns the kept file of that name, and makes it if it is not there.

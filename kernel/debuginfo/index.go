@@ -7,7 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/kmortem/mortem/kernel/debuginfo/cache"
+	"github.com/kmortem/mortem/dump/cache"
 	"github.com/kmortem/mortem/kernel/debuginfo/dwarf"
 	"github.com/kmortem/mortem/kernel/debuginfo/elffile"
 	"github.com/kmortem/mortem/kernel/debuginfo/mapfile"

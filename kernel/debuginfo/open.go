@@ -1,6 +1,7 @@
 package debuginfo
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +18,8 @@ type Option func(*options)
 type options struct {
 	cacheDir string
 	noCache  bool
+	ctx      context.Context
+	progress func(what string, done, total int64)
 
 	debugDirs []string
 }
@@ -25,13 +28,23 @@ type options struct {
 // the directory "mortem" in the user's cache directory.
 func CacheDir(dir string) Option { return func(o *options) { o.cacheDir = dir } }
 
+// WithContext ends opening when ctx is done: the waiting for a pipe, and
+// unpacking.
+func WithContext(ctx context.Context) Option { return func(o *options) { o.ctx = ctx } }
+
+// Progress has fn called now and then from one goroutine while a compressed file
+// is unpacked, with the compressed bytes that are done; total is 0 for a pipe.
+func Progress(fn func(what string, done, total int64)) Option {
+	return func(o *options) { o.progress = fn }
+}
+
 // NoCache keeps Open from reading or writing index files. A compressed file
 // is unpacked to a temporary file that is removed at once.
 func NoCache() Option { return func(o *options) { o.noCache = true } }
 
 // Open reads the debug information of a kernel or module from an ELF file:
 // vmlinux, a separated debug file, or a module; also one that is compressed as
-// a whole with xz, gzip or zstd.
+// a whole with xz, gzip, zstd or bzip2, or comes out of a pipe.
 func Open(path string, opts ...Option) (Source, error) {
 	var o options
 	for _, opt := range opts {

@@ -1,25 +1,30 @@
 package debuginfo
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 
-	"github.com/kmortem/mortem/kernel/debuginfo/cache"
-	"github.com/kmortem/mortem/kernel/debuginfo/decompress"
+	"github.com/kmortem/mortem/dump/cache"
+	"github.com/kmortem/mortem/dump/decompress"
+	"github.com/kmortem/mortem/dump/unpack"
 )
 
 // unpacked is a file that can be mapped: the one given, or an unpacked copy.
 type unpacked struct {
 	path string
-	temp bool
+	copy *unpack.Result // nil for the file given
+	dir  string         // made for the copy alone; may be empty
 }
 
 // done is called when the file is open.
 func (u unpacked) done() {
-	if u.temp {
-		os.Remove(u.path)
+	if u.copy != nil {
+		u.copy.Discard()
+	}
+	if u.dir != "" {
+		_ = os.RemoveAll(u.dir) // in the directory for temporary files, where others clean up
 	}
 }
 
@@ -27,66 +32,71 @@ func (u unpacked) done() {
 // everything in it has about 4 GB.
 const maxUnpacked = 16 << 30
 
-// unpackedPath unpacks a file that is compressed as a whole, once: the copy
-// stays in the cache directory under a name made of the file's size and of a
-// hash over both its ends, where the compressors' checksums of the contents are.
+// unpackedPath makes a file of a pipe, and unpacks a file that is compressed as a
+// whole, once: the copy stays in the cache directory, unless that is not wanted.
 func unpackedPath(path string, o *options) (unpacked, error) {
+	if unpack.IsPipe(path) {
+		return spooled(path, o)
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return unpacked{}, fmt.Errorf("debug information: %w", err)
 	}
 	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return unpacked{}, fmt.Errorf("debug information: %w", err)
+	}
 	start := make([]byte, 6)
 	n, _ := io.ReadFull(f, start)
 	if decompress.Detect(start[:n]) == decompress.None {
 		return unpacked{path: path}, nil
 	}
-	key, err := cache.Key(f)
-	if err != nil {
-		return unpacked{}, fmt.Errorf("%s: %w", path, err)
-	}
-	dir, err := cache.Dir(o.cacheDir, "unpacked")
-	if o.noCache || err != nil {
-		return unpackTemporarily(f, path)
-	}
-	cached := filepath.Join(dir, key)
-	if cache.Has(cached) {
-		return unpacked{path: cached}, nil
-	}
-	err = cache.Write(cached, func(out *os.File) error { return copyUnpacked(out, f) })
-	if err != nil {
-		return unpacked{}, fmt.Errorf("unpacking %s: %w", path, err)
-	}
-	return unpacked{path: cached}, nil
+	return makeCopy(path, o, func(u unpack.Options) (*unpack.Result, error) {
+		return unpack.Unpack(o.context(), f, info.Size(), u)
+	})
 }
 
-// unpackTemporarily unpacks to a file that is removed when it has been opened.
-func unpackTemporarily(f *os.File, path string) (unpacked, error) {
-	temp, err := os.CreateTemp("", "mortem-unpack-*")
+// spooled is a copy of what comes from a pipe.
+func spooled(path string, o *options) (unpacked, error) {
+	f, err := unpack.OpenPipe(o.context(), path)
 	if err != nil {
-		return unpacked{}, fmt.Errorf("unpacking %s: %w", path, err)
+		return unpacked{}, fmt.Errorf("debug information: %s: %w", path, err)
 	}
-	defer temp.Close()
-	if err := copyUnpacked(temp, f); err != nil {
-		os.Remove(temp.Name())
-		return unpacked{}, fmt.Errorf("unpacking %s: %w", path, err)
-	}
-	return unpacked{path: temp.Name(), temp: true}, nil
+	defer f.Close()
+	return makeCopy(path, o, func(u unpack.Options) (*unpack.Result, error) {
+		return unpack.Spool(o.context(), f, u)
+	})
 }
 
-func copyUnpacked(out, f *os.File) error {
-	info, err := f.Stat()
+// makeCopy has a copy made in the cache directory, or, where there can be none,
+// in a directory of its own.
+func makeCopy(path string, o *options, unpackTo func(unpack.Options) (*unpack.Result, error)) (u unpacked, err error) {
+	opt := unpack.Options{Dir: o.cacheDir, Temp: o.noCache, Limit: maxUnpacked}
+	if _, err := cache.Dir(o.cacheDir, "unpacked"); err != nil {
+		if u.dir, err = os.MkdirTemp("", "mortem-unpack-*"); err != nil {
+			return u, fmt.Errorf("unpacking %s: %w", path, err)
+		}
+		opt.Dir, opt.Temp = u.dir, true
+	}
+	if o.progress != nil {
+		opt.Progress = func(done, total int64) { o.progress("unpacking "+path, done, total) }
+	}
+	u.copy, err = unpackTo(opt)
+	if err == nil && u.copy.Damage != nil {
+		err = u.copy.Damage
+	}
 	if err != nil {
-		return err
+		u.done()
+		return unpacked{}, fmt.Errorf("unpacking %s: %w", path, err)
 	}
-	r, err := decompress.File(f, info.Size())
-	if err != nil {
-		return err
+	u.path = u.copy.Path
+	return u, nil
+}
+
+func (o *options) context() context.Context {
+	if o.ctx == nil {
+		return context.Background()
 	}
-	defer r.Close()
-	n, err := io.Copy(out, io.LimitReader(r, maxUnpacked))
-	if err == nil && n == maxUnpacked {
-		err = fmt.Errorf("unpacks to more than %d bytes", int64(maxUnpacked))
-	}
-	return err
+	return o.ctx
 }

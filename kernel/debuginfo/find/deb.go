@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/kmortem/mortem/kernel/debuginfo/decompress"
+	"github.com/kmortem/mortem/dump/decompress"
 )
 
 // A DEB package, deb(5), is an ar archive, whose member data.tar, with a suffix

@@ -13,7 +13,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/kmortem/mortem/kernel/debuginfo/cache"
+	"github.com/kmortem/mortem/dump/cache"
 )
 
 // maxDownload bounds a file from a server.

@@ -192,7 +192,11 @@ func (s *search) byName(path string) string {
 }
 
 func (s *search) options() []debuginfo.Option {
-	return append([]debuginfo.Option{debuginfo.CacheDir(s.CacheDir), debuginfo.DebugDir(s.DebugDirs...)}, s.Options...)
+	own := []debuginfo.Option{debuginfo.CacheDir(s.CacheDir), debuginfo.DebugDir(s.DebugDirs...), debuginfo.WithContext(s.ctx)}
+	if s.Progress != nil {
+		own = append(own, debuginfo.Progress(s.Progress))
+	}
+	return append(own, s.Options...)
 }
 
 // dirs are the directories of debug files.

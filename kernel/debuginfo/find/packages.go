@@ -11,7 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/kmortem/mortem/kernel/debuginfo/cache"
+	"github.com/kmortem/mortem/dump/cache"
+	"github.com/kmortem/mortem/dump/unpack"
 )
 
 // member is a regular file in a package.
@@ -23,6 +24,9 @@ type member struct {
 
 // isPackage tells RPM and DEB packages by their first bytes.
 func isPackage(file string) bool {
+	if unpack.IsPipe(file) {
+		return false // looking would take the bytes away
+	}
 	f, err := os.Open(file)
 	if err != nil {
 		return false
@@ -110,7 +114,7 @@ func (s *search) unpackMember(file string, wanted func(name string) bool) (strin
 		return "", err
 	}
 	defer f.Close()
-	key, err := cache.Key(f)
+	key, err := cache.FileKey(f)
 	if err != nil {
 		return "", err
 	}

@@ -9,7 +9,7 @@ import (
 	"path"
 	"strconv"
 
-	"github.com/kmortem/mortem/kernel/debuginfo/decompress"
+	"github.com/kmortem/mortem/dump/decompress"
 )
 
 // An RPM package, format version 3 and 4 (the RPM manual's "Package format"),

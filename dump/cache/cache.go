@@ -1,5 +1,5 @@
-// Package cache keeps files in the user's cache directory: unpacked vmlinux
-// files, indexes of debug information, and files out of packages.
+// Package cache keeps files in the user's cache directory: unpacked dumps and
+// vmlinux files, indexes of debug information, and files out of packages.
 package cache
 
 import (
@@ -12,12 +12,12 @@ import (
 )
 
 // Dir returns a directory for one kind of files, and makes it. An empty base
-// stands for "mortem" in the user's cache directory.
+// stands for "mortem" in the user's cache directory (os.UserCacheDir).
 func Dir(base, kind string) (string, error) {
 	if base == "" {
 		user, err := os.UserCacheDir()
 		if err != nil {
-			return "", err
+			return "", fmt.Errorf("no cache directory: %w", err)
 		}
 		base = filepath.Join(user, "mortem")
 	}
@@ -25,23 +25,28 @@ func Dir(base, kind string) (string, error) {
 	return dir, os.MkdirAll(dir, 0o700)
 }
 
-// Key is a file name for what is made of a compressed file: by its size and a
-// hash over its first and last 64 KB. Compressors put checksums of the contents
-// at the end.
-func Key(f *os.File) (string, error) {
-	const end = 64 << 10
-	info, err := f.Stat()
-	if err != nil {
-		return "", err
-	}
+// Key is a file name for what is made of a packed file: a hash of its size and
+// of 64 KiB at its beginning, middle and end. The last part has the checksums of
+// the contents that all packers write.
+func Key(r io.ReaderAt, size int64) (string, error) {
+	const part = 64 << 10
 	h := sha256.New()
-	fmt.Fprintln(h, info.Size())
-	for _, at := range []int64{0, max(0, info.Size()-end)} {
-		if _, err := io.Copy(h, io.NewSectionReader(f, at, end)); err != nil {
+	fmt.Fprintln(h, size)
+	for _, at := range []int64{0, size / 2, max(0, size-part)} {
+		if _, err := io.Copy(h, io.NewSectionReader(r, at, min(part, size-at))); err != nil {
 			return "", err
 		}
 	}
 	return hex.EncodeToString(h.Sum(nil)[:20]), nil
+}
+
+// FileKey is Key for an opened file.
+func FileKey(f *os.File) (string, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return "", err
+	}
+	return Key(f, info.Size())
 }
 
 // Has tells whether a file is there and not empty.

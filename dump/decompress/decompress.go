@@ -1,4 +1,4 @@
-// Package decompress reads files that are compressed as a whole: vmlinux,
+// Package decompress reads files that are compressed as a whole: dumps, vmlinux,
 // modules, and the packages that they come in. xz files of several blocks, as
 // "xz -T" and dpkg make them, are unpacked by all processors.
 package decompress
@@ -11,6 +11,7 @@ import (
 	"io"
 
 	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zlib"
 	"github.com/klauspost/compress/zstd"
 	"github.com/mikelolasagasti/xz"
 	"github.com/ulikunitz/xz/lzma"
@@ -27,13 +28,31 @@ const (
 	Zstd
 	Bzip2
 	LZMA // the older format of xz, in packages of 2010
+	Zlib // a bare stream; Detect does not find it, for it has no magic number
 )
+
+var formats = [...]struct{ name, magic string }{
+	XZ:    {"xz", "\xfd7zXZ\x00"},
+	Gzip:  {"gzip", "\x1f\x8b\x08"}, // 8 is deflate, the only method that there is
+	Zstd:  {"zstd", "\x28\xb5\x2f\xfd"},
+	Bzip2: {"bzip2", "BZh"},
+	LZMA:  {"lzma", "\x5d\x00\x00"},
+	Zlib:  {name: "zlib"},
+}
+
+// String is the name of the program that packs so, empty for None.
+func (f Format) String() string {
+	if int(f) >= len(formats) {
+		return ""
+	}
+	return formats[f].name
+}
 
 // Detect tells the format by the first bytes of a file; 6 are enough.
 func Detect(start []byte) Format {
-	for format, magic := range map[Format]string{XZ: "\xfd7zXZ\x00", Gzip: "\x1f\x8b", Zstd: "\x28\xb5\x2f\xfd", Bzip2: "BZh", LZMA: "\x5d\x00\x00"} {
-		if bytes.HasPrefix(start, []byte(magic)) {
-			return format
+	for i, f := range formats {
+		if f.magic != "" && bytes.HasPrefix(start, []byte(f.magic)) {
+			return Format(i)
 		}
 	}
 	return None
@@ -43,9 +62,16 @@ func Detect(start []byte) Format {
 // "xz -9e" is 64 MB, distributions go up to 128 MB.
 const maxDictionary = 512 << 20
 
-// Reader unpacks a stream. For None it is the stream itself.
-func Reader(r io.Reader, format Format) (io.Reader, error) {
-	r = bufio.NewReaderSize(r, 1<<20)
+// Reader unpacks a stream. For None it is the stream itself. It must be closed.
+func Reader(r io.Reader, format Format) (io.ReadCloser, error) {
+	plain, err := reader(bufio.NewReaderSize(r, 1<<20), format)
+	if err != nil {
+		return nil, err
+	}
+	return closer{plain}, nil
+}
+
+func reader(r *bufio.Reader, format Format) (io.Reader, error) {
 	switch format {
 	case None:
 		return r, nil
@@ -53,8 +79,11 @@ func Reader(r io.Reader, format Format) (io.Reader, error) {
 		return xz.NewReader(r, maxDictionary)
 	case Gzip:
 		return gzip.NewReader(r)
+	case Zlib:
+		return zlib.NewReader(r)
 	case Zstd:
-		return zstd.NewReader(r, zstd.WithDecoderMaxWindow(maxDictionary), zstd.WithDecoderConcurrency(2))
+		// The limit of memory would be one of the file's size.
+		return zstd.NewReader(r, zstd.WithDecoderMaxWindow(maxDictionary), zstd.WithDecoderMaxMemory(1<<50))
 	case Bzip2:
 		return bzip2.NewReader(r), nil
 	case LZMA:
@@ -75,11 +104,7 @@ func File(r io.ReaderAt, size int64) (io.ReadCloser, error) {
 			return blocks, nil
 		}
 	}
-	plain, err := Reader(io.NewSectionReader(r, 0, size), format)
-	if err != nil {
-		return nil, err
-	}
-	return closer{plain}, nil
+	return Reader(io.NewSectionReader(r, 0, size), format)
 }
 
 // closer gives readers a Close; zstd's needs one to end its goroutines.
