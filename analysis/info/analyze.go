@@ -22,6 +22,9 @@ type Options struct {
 	// Bad is how many pages that cannot be read are listed; 0 stands for
 	// 1000.
 	Bad int
+	// Log is the kernel log, where the caller has found it by debug
+	// information; without it, it is found by VMCOREINFO.
+	Log *printk.Log
 	// Progress is called now and then while every page is read, by any worker,
 	// with the number of pages read so far and that of all. It may be nil.
 	Progress func(done, total uint64)
@@ -49,7 +52,7 @@ func Analyze(ctx context.Context, img dump.Image, opt Options) (*Report, error) 
 		r.VMCoreInfo = &VMCoreInfo{Keys: len(v.Keys()), Text: v.Raw}
 	}
 	r.memory(img)
-	r.identity(img)
+	r.identity(img, opt.Log)
 	if err := r.pages(ctx, img, opt); err != nil {
 		return nil, err
 	}
@@ -85,18 +88,21 @@ func shown(list []string) []string {
 }
 
 // identity reads who and how from memory: names, and the log.
-func (r *Report) identity(img dump.Image) {
+func (r *Report) identity(img dump.Image, log *printk.Log) {
 	m, err := kernel.OpenMemory(img)
 	r.names(img.Facts(), m)
 	r.crashTime(img.Facts())
+	if log != nil {
+		r.readLog(img.Facts(), log)
+		return
+	}
 	if err != nil {
 		// Without its place the kernel's memory is no memory that failed
 		// to be read.
 		r.LogError = fmt.Sprintf("kernel memory cannot be found: %v", err)
 		return
 	}
-	log, err := printk.Open(m)
-	if err != nil {
+	if log, err = printk.Open(m); err != nil {
 		r.LogError = err.Error()
 		if !errors.Is(err, printk.ErrNoLog) {
 			r.Coverage.Fail(err)

@@ -36,7 +36,8 @@ func (c *collector) unknown(what string, err error) {
 func Analyze(ctx context.Context, k *kernel.Kernel) (*Report, error) {
 	c := &collector{k: k, r: &Report{Coverage: k.NewCoverage(), DebugInfo: k.Info().Describe(), States: []State{}, Running: []Task{},
 		Load: []float64{}, Log: []info.Message{}, Unknown: []string{}}}
-	dump, err := info.Analyze(ctx, k.Image(), info.Options{SkipPages: true})
+	log, _ := printk.OpenKernel(k) // info says why, where there is none
+	dump, err := info.Analyze(ctx, k.Image(), info.Options{SkipPages: true, Log: log})
 	if err != nil {
 		return nil, err
 	}
@@ -260,7 +261,7 @@ func (c *collector) log() {
 	if from == nil {
 		return
 	}
-	log, err := printk.Open(c.k.Memory)
+	log, err := printk.OpenKernel(c.k)
 	if err != nil {
 		c.unknown("log", err)
 		return

@@ -27,15 +27,17 @@ func (a *app) logCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "log [flags] DUMP...",
 		Short: "Print the kernel log",
-		Long: "log prints the kernel log as dmesg does, and needs no debug information: VMCOREINFO says\n" +
-			"where the log is. It reads the ring of bytes of kernels up to 3.4, the ring of records of\n" +
-			"3.5 to 5.9, and the printk_ringbuffer since 5.10. What cannot be read is marked in its\n" +
-			"place by a line that begins with **, and leads to exit status 4. Bytes that do not print\n" +
+		Long: "log prints the kernel log as dmesg does. It needs no debug information where the dump has\n" +
+			"VMCOREINFO, which says where the log is; in other dumps it is found by debug information,\n" +
+			"given with --vmlinux or found on this machine. It reads the ring of bytes of kernels up to\n" +
+			"3.4, the ring of records of 3.5 to 5.9, and the printk_ringbuffer since 5.10. What cannot be\n" +
+			"read is marked in its place by a line that begins with **, and leads to exit status 4. Bytes that do not print\n" +
 			"are shown as \\xNN, and a backslash as \\\\.\n\n" +
 			"Wall-clock times (-T) are inferred, because a dump does not tell when its log began: from\n" +
 			"CRASHTIME in VMCOREINFO and the last record, or from messages that name the time, or from\n" +
 			"the dump's header. How, and how far they may be off, is said on the standard error output.",
 		Example: "  mortem log vmcore\n" +
+			"  mortem log --vmlinux vmlinux memory.lime\n" +
 			"  mortem log -T --level err+ vmcore\n" +
 			"  mortem log --json vmcore | jq -r '.messages[] | select(.caller == \"T1\").text'",
 		Args: atLeast(1, "the dump"),
@@ -49,16 +51,18 @@ func (a *app) logCommand() *cobra.Command {
 				return err
 			}
 			defer func() { _ = img.Close() }() // opened for reading only
-			log, err := openLog(img)
+			log, done, err := a.openLog(img)
 			if err != nil {
 				return err
 			}
+			defer done()
 			if a.json {
 				return a.logJSON(img.Facts(), log, info.LogOptions{Keep: keep, Wall: f.wall})
 			}
 			return a.logText(img.Facts(), log, keep, f)
 		},
 	}
+	a.kernelFlags(c.Flags())
 	c.Flags().BoolVarP(&f.wall, "ctime", "T", false, "print inferred wall-clock times (UTC)")
 	c.Flags().BoolVarP(&f.decode, "decode", "x", false, "print facility and level")
 	c.Flags().BoolVar(&f.caller, "caller", false, "print who wrote each message: T and a thread, or C and a processor")
@@ -67,16 +71,46 @@ func (a *app) logCommand() *cobra.Command {
 	return c
 }
 
-func openLog(img dump.Image) (*printk.Log, error) {
+// openLog finds the log by VMCOREINFO, and where that does not name it by debug
+// information. Whoever gave debug information gets its errors.
+func (a *app) openLog(img dump.Image) (log *printk.Log, done func(), err error) {
 	m, err := kernel.OpenMemory(img)
-	if err != nil {
-		return nil, &exitError{exitUnusable, err}
+	if err == nil {
+		log, err = printk.Open(m)
 	}
-	log, err := printk.Open(m)
-	if err != nil {
-		return nil, &exitError{exitUnusable, err}
+	if err == nil {
+		return log, func() {}, nil
 	}
-	return log, nil
+	if !errors.Is(err, printk.ErrNoLog) && !errors.Is(err, kernel.ErrNoVMCoreInfo) {
+		return nil, nil, &exitError{exitUnusable, err}
+	}
+	log, done, infoErr := a.logByDebugInfo(img)
+	switch {
+	case infoErr == nil:
+		return log, done, nil
+	case a.vmlinux != "":
+		return nil, nil, &exitError{exitUnusable, infoErr}
+	}
+	return nil, nil, &exitError{exitUnusable, fmt.Errorf("%w; give the vmlinux of the dumped kernel with --vmlinux", err)}
+}
+
+func (a *app) logByDebugInfo(img dump.Image) (*printk.Log, func(), error) {
+	src, err := a.debugInfo(img)
+	if err != nil {
+		return nil, nil, err
+	}
+	k, err := kernel.Open(img, src, kernel.Options{Force: a.force})
+	if err == nil {
+		if k.Mismatch() != "" {
+			a.warn("debug information of another build was forced: %s", k.Mismatch())
+		}
+		var log *printk.Log
+		if log, err = printk.OpenKernel(k); err == nil {
+			return log, func() { _ = src.Close() }, nil // opened for reading only
+		}
+	}
+	_ = src.Close() // opened for reading only
+	return nil, nil, err
 }
 
 // filter is the function that tells whether to print a record, nil for all.

@@ -19,7 +19,7 @@ type byteRing struct {
 
 func openBytes(s source) (*Log, error) {
 	r := &byteRing{source: s}
-	k := keys{vmci: r.vmci}
+	k := keys{names: r.names}
 	buf, size, end := k.symbol("log_buf"), k.symbol("log_buf_len"), k.symbol("log_end")
 	if k.err != nil {
 		return nil, k.err
@@ -49,7 +49,7 @@ func openBytes(s source) (*Log, error) {
 // with dmesg -c, at most the size of the ring. It serves to see that a ring is
 // full although log_end, of 32 bits, has begun anew; a dump may lack it.
 func (r *byteRing) logged() uint64 {
-	addr, ok := r.vmci.Symbol("logged_chars")
+	addr, ok := r.names.Symbol("logged_chars")
 	if !ok {
 		return 0
 	}

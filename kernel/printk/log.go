@@ -1,10 +1,11 @@
 // Package printk answers what the kernel said last: it reads the kernel log out
-// of a dump. It needs no debug information, because VMCOREINFO names the
-// variables and structures that the log is kept in.
+// of a dump. It needs no debug information where there is VMCOREINFO, which names
+// the variables and structures that the log is kept in.
 package printk
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -35,27 +36,36 @@ type Log struct {
 // variables that it names contradict themselves, and else those of reading
 // kernel memory.
 func Open(m *kernel.Memory) (*Log, error) {
-	facts := m.Image().Facts()
-	if facts.VMCoreInfo == nil {
+	info := m.Image().Facts().VMCoreInfo
+	if info == nil {
 		return nil, fmt.Errorf("%w: the dump has no VMCOREINFO, which names the log's variables", ErrNoLog)
 	}
-	order := facts.ByteOrder
+	return openIn(m, fromVMCoreInfo{info})
+}
+
+// OpenKernel is Open where debug information is at hand: it finds the log by that
+// where VMCOREINFO is missing or does not name it.
+func OpenKernel(k *kernel.Kernel) (*Log, error) {
+	log, err := Open(k.Memory)
+	if errors.Is(err, ErrNoLog) {
+		return openIn(k.Memory, fromKernel{k})
+	}
+	return log, err
+}
+
+// openIn finds the log in memory by what names it.
+func openIn(m *kernel.Memory, by names) (*Log, error) {
+	order := m.Image().Facts().ByteOrder
 	if order == nil {
 		order = binary.LittleEndian // as all kernels whose memory can be opened
 	}
-	return open(source{
-		mem:   m,
-		vmci:  facts.VMCoreInfo,
-		order: order,
-		page:  m.PageSize(),
-		held:  held(m.Image().Ranges()),
-	})
+	return open(source{mem: m, names: by, order: order, page: m.PageSize(), held: held(m.Image().Ranges())})
 }
 
 // open tells the forms apart by the variables that there are.
 func open(s source) (*Log, error) {
 	has := func(name string) bool {
-		_, ok := s.vmci.Symbol(name)
+		_, ok := s.names.Symbol(name)
 		return ok
 	}
 	switch {
@@ -66,7 +76,7 @@ func open(s source) (*Log, error) {
 	case has("log_end"):
 		return openBytes(s)
 	}
-	return nil, fmt.Errorf("%w: VMCOREINFO has neither SYMBOL(prb) nor SYMBOL(log_first_idx) nor SYMBOL(log_end)", ErrNoLog)
+	return nil, fmt.Errorf("%w: %s has neither SYMBOL(prb) nor SYMBOL(log_first_idx) nor SYMBOL(log_end)", ErrNoLog, s.names.whose())
 }
 
 // Form is how the log is kept.

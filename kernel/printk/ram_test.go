@@ -68,7 +68,7 @@ func (r *ram) say(format string, args ...any) { fmt.Fprintf(&r.vars, format+"\n"
 func (r *ram) source() source {
 	return source{
 		mem:   r,
-		vmci:  dump.ParseVMCoreInfo([]byte(r.vars.String())),
+		names: fromVMCoreInfo{dump.ParseVMCoreInfo([]byte(r.vars.String()))},
 		order: binary.LittleEndian,
 		page:  testPage,
 		held:  uint64(len(r.data)),

@@ -57,7 +57,7 @@ func (r *recordRing) readLayout() error {
 	l := &r.lay
 	name := ""
 	for _, n := range []string{"printk_log", "log"} {
-		if _, ok := r.vmci.Size(n); ok {
+		if _, ok := r.names.Size(n); ok {
 			name = n
 		}
 	}
@@ -66,21 +66,21 @@ func (r *recordRing) readLayout() error {
 		*l = recordLayout{size: 16, ts: 0, len: 8, textLen: 10, dictLen: 12, caller: -1}
 		return nil
 	}
-	k := keys{vmci: r.vmci}
+	k := keys{names: r.names}
 	l.size = k.size(name)
 	l.ts = k.offset(name+".ts_nsec", 8, l.size)
 	l.len = k.offset(name+".len", 2, l.size)
 	l.textLen = k.offset(name+".text_len", 2, l.size)
 	l.dictLen = k.offset(name+".dict_len", 4, l.size)
 	l.caller = -1
-	if _, ok := r.vmci.Offset(name + ".caller_id"); ok {
+	if _, ok := r.names.Offset(name + ".caller_id"); ok {
 		l.caller = k.offset(name+".caller_id", 4, l.size)
 	}
 	return k.err
 }
 
 func (r *recordRing) readHeads() error {
-	k := keys{vmci: r.vmci}
+	k := keys{names: r.names}
 	buf, size := k.symbol("log_buf"), k.symbol("log_buf_len")
 	first, next := k.symbol("log_first_idx"), k.symbol("log_next_idx")
 	if k.err != nil {

@@ -76,7 +76,7 @@ func openRing(s source) (*Log, error) {
 }
 
 func (r *ring) readLayout() error {
-	k := keys{vmci: r.vmci}
+	k := keys{names: r.names}
 	l := &r.lay
 	l.desc = k.size("prb_desc")
 	pair := k.size("prb_data_blk_lpos")
@@ -98,13 +98,13 @@ func (r *ring) readLayout() error {
 // read as well.
 func (r *ring) readDevLayout(k *keys) {
 	l := &r.lay
-	dev, ok := r.vmci.Offset("printk_info.dev_info")
+	dev, ok := r.names.Offset("printk_info.dev_info")
 	if !ok {
 		return
 	}
 	place := func(member, length string) (int, int) {
-		off, ok1 := r.vmci.Offset("dev_printk_info." + member)
-		n, ok2 := r.vmci.Length(length)
+		off, ok1 := r.names.Offset("dev_printk_info." + member)
+		n, ok2 := r.names.Length(length)
 		if !ok1 || !ok2 || n > largestStruct {
 			return 0, 0
 		}
@@ -116,7 +116,7 @@ func (r *ring) readDevLayout(k *keys) {
 
 // readHeads reads the struct printk_ringbuffer that prb points to.
 func (r *ring) readHeads() error {
-	k := keys{vmci: r.vmci}
+	k := keys{names: r.names}
 	pointer := k.symbol("prb")
 	size := k.size("printk_ringbuffer")
 	descRing, dataRing := k.size("prb_desc_ring"), k.size("prb_data_ring")

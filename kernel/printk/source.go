@@ -19,7 +19,7 @@ type memory interface {
 // source is what a log is read from.
 type source struct {
 	mem   memory
-	vmci  *dump.VMCoreInfo
+	names names
 	order binary.ByteOrder
 	page  uint64 // bytes of a page, the unit in which memory cannot be read
 	held  uint64 // bytes of memory in the dump; more than longestLog is not counted
@@ -49,22 +49,22 @@ func (s *source) u64(addr uint64) (uint64, error) {
 	return s.order.Uint64(buf[:]), err
 }
 
-// keys reads what a form of the log needs from VMCOREINFO, and remembers the
-// first key that is not there.
+// keys reads what a form of the log needs from what names it, and remembers the
+// first key that is not there. Its errors call the keys as VMCOREINFO does.
 type keys struct {
-	vmci *dump.VMCoreInfo
-	err  error
+	names names
+	err   error
 }
 
 func (k *keys) need(key string, n uint64, ok bool) uint64 {
 	if !ok && k.err == nil {
-		k.err = fmt.Errorf("%w: VMCOREINFO has no %s", ErrNoLog, key)
+		k.err = fmt.Errorf("%w: %s has no %s", ErrNoLog, k.names.whose(), key)
 	}
 	return n
 }
 
 func (k *keys) symbol(name string) uint64 {
-	n, ok := k.vmci.Symbol(name)
+	n, ok := k.names.Symbol(name)
 	return k.need("SYMBOL("+name+")", n, ok)
 }
 
@@ -73,9 +73,9 @@ func (k *keys) symbol(name string) uint64 {
 const largestStruct = 1024
 
 func (k *keys) size(name string) int {
-	n, ok := k.vmci.Size(name)
+	n, ok := k.names.Size(name)
 	if ok && (n == 0 || n > largestStruct) && k.err == nil {
-		k.err = damaged("VMCOREINFO gives SIZE(%s)=%d", name, n)
+		k.err = damaged("%s gives SIZE(%s)=%d", k.names.whose(), name, n)
 	}
 	return int(k.need("SIZE("+name+")", n, ok))
 }
@@ -83,7 +83,7 @@ func (k *keys) size(name string) int {
 // offset returns OFFSET(structure.member) of a member of width bytes in a
 // structure of size bytes.
 func (k *keys) offset(name string, width, size int) int {
-	n, ok := k.vmci.Offset(name)
+	n, ok := k.names.Offset(name)
 	n = k.need("OFFSET("+name+")", n, ok)
 	return k.within("OFFSET("+name+")", n, width, size)
 }
@@ -91,7 +91,7 @@ func (k *keys) offset(name string, width, size int) int {
 func (k *keys) within(key string, off uint64, width, size int) int {
 	if k.err == nil && off+uint64(width) > uint64(size) || off > largestStruct {
 		if k.err == nil {
-			k.err = damaged("VMCOREINFO gives %s=%d in a structure of %d bytes", key, off, size)
+			k.err = damaged("%s gives %s=%d in a structure of %d bytes", k.names.whose(), key, off, size)
 		}
 		return 0
 	}

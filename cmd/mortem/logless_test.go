@@ -1,0 +1,40 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/kmortem/mortem/fixtures/synthetic"
+)
+
+// TestLogWithoutVMCoreInfo: in a dump that says nothing about its kernel, the log
+// in each of its forms is found by the vmlinux; and the panic, for sys, too.
+func TestLogWithoutVMCoreInfo(t *testing.T) {
+	for _, layout := range []*synthetic.Layout{synthetic.EL6(), synthetic.EL7(), synthetic.V5_10()} {
+		k := synthetic.New(layout, synthetic.Machine{QEMU: true, RAM: 40 << 20, Full: true})
+		k.Log(3e9, 4, "a line to be found")
+		dir := t.TempDir()
+		vmlinux := filepath.Join(dir, "vmlinux")
+		if err := os.WriteFile(vmlinux, k.Vmlinux(), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		vmcore := filepath.Join(dir, "vmcore")
+		f, err := os.Create(vmcore)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := k.Dump().WriteELF(f); err != nil {
+			t.Fatal(err)
+		}
+		f.Close()
+		status, out, errs := mortem(t, "log", "--vmlinux", vmlinux, vmcore)
+		if status != exitAnswered || !strings.HasSuffix(out, "[    3.000000] a line to be found\n") || !strings.Contains(out, "Linux version "+k.Release()) {
+			t.Errorf("%s: status %d: %q, %s", layout.Name, status, out, errs)
+		}
+		if status, _, errs := mortem(t, "log", vmcore); status != exitUnusable || !strings.Contains(errs, "--vmlinux") {
+			t.Errorf("%s, without vmlinux: status %d: %s", layout.Name, status, errs)
+		}
+	}
+}
