@@ -70,6 +70,7 @@ func (e elfReader) readSegments(h *elfHeader) error {
 		e.facts.Incomplete = true
 		e.facts.warn("%s", how)
 	}
+	e.facts.tellGaps(e.file, firstByte, math.MaxInt64)
 	if cut := e.setSpans(claims); cut > 0 {
 		e.facts.Incomplete = true
 		e.facts.warn("the file is cut short: %d of its %d segments reach past its end (%d bytes)", cut, loads, e.file.size())

@@ -177,6 +177,35 @@ func pagesFrom(s store, off int64) {
 	}
 }
 
+// flatGaps tells how many bytes between two offsets of a flattened file no record
+// has, and where the first of them are.
+func flatGaps(s store, from, to int64) (missing, first int64) {
+	flat, ok := s.(*flatStore)
+	if !ok {
+		return 0, 0
+	}
+	at := from
+	for _, r := range flat.runs {
+		if start := min(r.start, to); start > at {
+			if missing == 0 {
+				first = at
+			}
+			missing += start - at
+		}
+		at = max(at, r.end)
+	}
+	return missing, first
+}
+
+// tellGaps warns of gaps between two offsets of a flattened file that is whole
+// otherwise: a record is lost, or its place is damaged.
+func (f *Facts) tellGaps(s store, from, to int64) {
+	if missing, first := flatGaps(s, from, to); missing > 0 && flatCut(s) == "" {
+		f.Incomplete = true
+		f.warn("%d bytes of the dump, the first ones at its offset %#x, are in no record of the flattened file %s: it is damaged", missing, first, s.name())
+	}
+}
+
 // flatCut tells whether and how a flattened file is incomplete.
 func flatCut(s store) string {
 	if flat, ok := s.(*flatStore); ok {

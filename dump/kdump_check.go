@@ -12,6 +12,13 @@ func (p *kdumpPart) checkComplete(f *Facts) {
 		f.warn("%s: %s", p.file.name(), cut)
 	}
 	n := p.present.total
+	// The bitmaps fill blocks, of which makedumpfile does not write the end; and
+	// behind the descriptors parts of a split dump have room for those of all.
+	half, used := int64(p.header.mapBlocks*p.header.blockSize/2), int64(p.header.maxMapNr/8)
+	for _, start := range []int64{p.descOff - 2*half, p.descOff - half} {
+		f.tellGaps(p.file, start, start+min(used, half))
+	}
+	f.tellGaps(p.file, p.descOff, p.descOff+int64(n*descSize))
 	if room := uint64(max(0, p.file.size()-p.descOff)) / descSize; n > room {
 		f.Incomplete, p.cut = true, true
 		f.warn("%s: the file is cut short within its page descriptors: %d of %d are there", p.file.name(), room, n)
