@@ -6,6 +6,7 @@ import (
 	"math/rand"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -154,26 +155,34 @@ func BenchmarkReadMiss(b *testing.B) {
 				}
 				return time.Since(start)
 			}
-			var bareTime, missTime time.Duration
+			var missTime time.Duration
+			var ratios []float64
 			at, n := 0, 0
 			for b.Loop() {
 				if at+block > len(pfns) {
 					at = 0
 					img.cache = newPageCache(4096, defaultCache(), benchPages, img.loadPage)
 				}
+				// Whoever comes second finds the packed pages in the processor's
+				// cache: they take turns.
+				var bareNow, missNow time.Duration
 				if n%2 == 0 {
-					bareTime += bare.run(b, at, at+block)
+					bareNow = bare.run(b, at, at+block)
 				}
-				missTime += miss(at, at+block)
+				missNow = miss(at, at+block)
 				if n%2 == 1 {
-					bareTime += bare.run(b, at, at+block)
+					bareNow = bare.run(b, at, at+block)
 				}
+				missTime += missNow
+				ratios = append(ratios, float64(missNow)/float64(bareNow))
 				at, n = at+block, n+1
 			}
 			pages := float64(n * block)
 			b.ReportMetric(missTime.Seconds()*1e9/pages, "ns/page")
 			b.ReportMetric(pages/missTime.Seconds(), "pages/s")
-			b.ReportMetric(float64(missTime)/float64(bareTime), "x-bare")
+			// The median, for a busy machine interrupts one or the other.
+			slices.Sort(ratios)
+			b.ReportMetric(ratios[len(ratios)/2], "x-bare")
 		})
 	}
 }
