@@ -358,7 +358,7 @@ func FuzzORCTable(f *testing.F) {
 		if err != nil {
 			return
 		}
-		for _, form := range []orcForm{{typeBits: 2, kinds: orcKindsOld, hasEnd: true, end: 10}, {typeBits: 3, kinds: orcKindsNew, hasSignal: true, signal: 11}} {
+		for _, form := range []orcForm{{typeBits: 2, kinds: orcKindsOld, regs: &orcRegsOld, hasEnd: true, end: 10}, {typeBits: 3, kinds: orcKindsNew, regs: &orcRegsNew, hasSignal: true, signal: 11}} {
 			for _, addr := range []uint64{0, base, table.base, table.base + 1<<31, table.base + uint64(table.offsets[len(table.offsets)-1])} {
 				if e, ok := table.find(addr); ok {
 					form.decode(e)

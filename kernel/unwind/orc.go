@@ -43,6 +43,7 @@ func newORC(k *kernel.Kernel, modules *module.Table) (*orc, error) {
 	if o.image, err = imageORC(k); err != nil {
 		return nil, err
 	}
+	o.form.regs = orcRegsOf(o.image.entries)
 	o.hasMods = modules != nil && k.Resolve(&o.fields) == nil
 	return o, nil
 }

@@ -21,8 +21,8 @@ const orcEntrySize = 6
 // orcUnreadable marks entries whose memory the dump has not.
 const orcUnreadable = 0xffff
 
-// The registers that the offsets count from (ORC_REG_*), the same in all
-// releases since 4.14; SP_INDIRECT and BP_INDIRECT lead to a word that holds the
+// The registers that the offsets count from (ORC_REG_*), by the numbers that they
+// had from 4.14 on; SP_INDIRECT and BP_INDIRECT lead to a word that holds the
 // stack pointer.
 const (
 	orcRegUndefined  = 0
@@ -36,6 +36,36 @@ const (
 	orcRegBPIndirect = 8
 	orcRegSPIndirect = 9
 )
+
+// orcRegsNew gives the registers those numbers that have others since the 7
+// releases (7.2 has them, 6.18 not).
+var orcRegsNew = [16]uint8{
+	0: orcRegUndefined, 2: orcRegDX, 3: orcRegSP, 4: orcRegBP, 5: orcRegDI, 6: orcRegR10, 7: orcRegR13,
+	8: orcRegPrevSP, 9: orcRegSPIndirect, 10: orcRegBPIndirect,
+	1: orcRegNone, 11: orcRegNone, 12: orcRegNone, 13: orcRegNone, 14: orcRegNone, 15: orcRegNone,
+}
+
+var orcRegsOld = [16]uint8{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}
+
+// orcRegNone is a number that no register has.
+const orcRegNone = 15
+
+// orcRegsOf tells by the table of the kernel image how its registers are
+// numbered. The types are the same, so that the entries must tell: nearly all
+// frames are found by the stack pointer, which is 5 or 3, and next to none by DI,
+// which is the other one.
+func orcRegsOf(entries []orcEntry) *[16]uint8 {
+	var count [16]int
+	for _, e := range entries {
+		if e.bits != orcUnreadable {
+			count[e.bits&15]++
+		}
+	}
+	if count[3] > count[5] {
+		return &orcRegsNew
+	}
+	return &orcRegsOld
+}
 
 // orcKind is what lies at the top of a frame, in one numbering for all releases.
 type orcKind uint8
@@ -61,6 +91,7 @@ type orcForm struct {
 	end, signal uint8
 	hasSignal   bool
 	kinds       [8]orcKind
+	regs        *[16]uint8 // by the numbers of the release, see orcRegsOf
 }
 
 var (
@@ -77,7 +108,7 @@ func orcFormOf(t *ctype.Type) (orcForm, error) {
 	if err != nil {
 		return orcForm{}, err
 	}
-	form := orcForm{typeBits: typ.BitSize, kinds: orcKindsOld}
+	form := orcForm{typeBits: typ.BitSize, kinds: orcKindsOld, regs: &orcRegsOld}
 	switch typ.BitSize {
 	case 2:
 	case 3:
@@ -110,7 +141,7 @@ type orcRule struct {
 }
 
 func (f *orcForm) decode(e orcEntry) orcRule {
-	r := orcRule{spReg: uint8(e.bits & 15), bpReg: uint8(e.bits >> 4 & 15), spOffset: e.spOffset, bpOffset: e.bpOffset}
+	r := orcRule{spReg: f.regs[e.bits&15], bpReg: f.regs[e.bits>>4&15], spOffset: e.spOffset, bpOffset: e.bpOffset}
 	r.kind = f.kinds[e.bits>>8&(1<<f.typeBits-1)&7]
 	if e.bits == orcUnreadable {
 		r.kind = orcBad

@@ -59,3 +59,35 @@ func TestORCForms(t *testing.T) {
 		t.Error("a type of 5 bits was taken")
 	}
 }
+
+// TestORCNumbers: the numbers of registers as Debian's 6.12 and 7.2 have them,
+// with the entries that are most frequent there.
+func TestORCNumbers(t *testing.T) {
+	typ := orcType("sp_reg", 4, "bp_reg", 4, "type", 3, "signal", 1)
+	for _, tc := range []struct {
+		name  string
+		table []uint16
+		bits  uint16
+		sp    uint8
+		bp    uint8
+	}{
+		{"6.12", []uint16{0x205, 0x215, 0, 0x214, 0xb05, 0xc02, orcUnreadable}, 0x248, orcRegBPIndirect, orcRegBP},
+		{"7.2", []uint16{0x203, 0x283, 0, 0x284, 0xb03, 0xc02, orcUnreadable}, 0x24a, orcRegBPIndirect, orcRegBP},
+		{"7.2", []uint16{0x203, 0x283, 0}, 0x289, orcRegSPIndirect, orcRegPrevSP},
+		{"7.2", []uint16{0x203, 0x283, 0}, 0x283, orcRegSP, orcRegPrevSP},
+		{"7.2", []uint16{0x203, 0x283, 0}, 0xc02, orcRegDX, orcRegUndefined},
+	} {
+		form, err := orcFormOf(typ)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var entries []orcEntry
+		for _, b := range tc.table {
+			entries = append(entries, orcEntry{bits: b})
+		}
+		form.regs = orcRegsOf(entries)
+		if r := form.decode(orcEntry{bits: tc.bits}); r.spReg != tc.sp || r.bpReg != tc.bp {
+			t.Errorf("%s: %#x is %+v", tc.name, tc.bits, r)
+		}
+	}
+}
