@@ -230,3 +230,28 @@ func BenchmarkField(b *testing.B) {
 		}
 	}
 }
+
+// The path at an offset leads back to the offset.
+func TestPathAt(t *testing.T) {
+	anonymous := union("", 8, Member{Name: "whole", Type: u64}, Member{Name: "half", Type: num})
+	outer := structure("outer", 64,
+		Member{Name: "first", Type: num},
+		Member{Name: "list", Offset: 8, Type: node},
+		Member{Offset: 24, Type: anonymous},
+		Member{Name: "parts", Offset: 32, Type: array(3, inner)},
+		Member{Name: "tail", Offset: 56, Type: array(-1, num)})
+	for offset, want := range map[int64]string{0: "first", 8: "list.next", 16: "list.prev", 24: "whole",
+		32: "parts[0].low", 44: "parts[1].high", 56: "tail[0]", 64: "tail[2]"} {
+		path, typ, rest := outer.PathAt(offset)
+		f, err := outer.Field(path)
+		if path != want || rest != 0 || err != nil || f.Offset != offset || typ != f.Type {
+			t.Errorf("offset %d: %q and %d more, %v; want %q", offset, path, rest, err, want)
+		}
+	}
+	if path, _, rest := outer.PathAt(10); path != "list.next" || rest != 2 {
+		t.Errorf("in a pointer: %q and %d", path, rest)
+	}
+	if path, typ, rest := outer.PathAt(4); path != "" || typ != outer || rest != 4 {
+		t.Errorf("in a hole: %q of %s and %d", path, typ, rest)
+	}
+}
