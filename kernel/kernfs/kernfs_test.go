@@ -6,8 +6,8 @@ import (
 
 	"github.com/kmortem/mortem/fixtures"
 	"github.com/kmortem/mortem/kernel"
-	"github.com/kmortem/mortem/kernel/kernfs"
 	"github.com/kmortem/mortem/kernel/kerneltest"
+	"github.com/kmortem/mortem/kernel/kernfs"
 )
 
 // slabs is the address of the struct kobject of /sys/kernel/slab.

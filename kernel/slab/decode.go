@@ -16,6 +16,7 @@ type Slab struct {
 	PFN     uint64 // of the first page
 	Start   uint64 // virtual address of the first byte
 	First   uint64 // virtual address of the first object
+	Node    int    // NUMA node of its memory, -1 where that is not known
 	Order   int
 	Objects int // how many it has room for
 	// InUse is the slab's own counter. It counts those free objects as well that
@@ -102,7 +103,7 @@ func (s *Allocations) NewDecoder() *Decoder {
 // one, then tells which to pass over. The error wraps ErrUnknownCache or ErrDamaged.
 func (d *Decoder) Slab(p *page.Page, raw, next []byte) (Slab, error) {
 	s, l := d.s, &d.s.slab
-	sl := Slab{Page: p.Addr, PFN: p.PFN, Start: s.direct + p.PFN*s.k.PageSize()}
+	sl := Slab{Page: p.Addr, PFN: p.PFN, Start: s.direct + p.PFN*s.k.PageSize(), Node: s.pages.Node(p)}
 	addr := l.Cache.Get(raw)
 	if d.last == nil || d.last.Addr != addr {
 		c := s.byAddr[addr]

@@ -47,6 +47,7 @@ type Allocations struct {
 	direct uint64 // where physical memory is mapped
 	nodes  []kernel.Node
 	cpus   []perCPU
+	flags  []flagMask
 	// swapped: the address that a hardened free pointer is mixed with has its
 	// bytes reversed.
 	swapped bool
@@ -101,6 +102,7 @@ func Open(k *kernel.Kernel, pages *page.Map) (*Allocations, error) {
 	if err := s.resolve(); err != nil {
 		return nil, fmt.Errorf("slab caches: %w", err)
 	}
+	s.findFlags()
 	s.findCPUs()
 	s.nodes, _ = k.Nodes() // without them there are no lists to walk, and that is said there
 	if err := s.readCaches(); err != nil {
@@ -161,23 +163,6 @@ func (s *Allocations) findCPUs() {
 }
 
 const maxCPUs = 8192
-
-// Flag tells whether the cache has one of the flags that keep their value in all
-// releases of SLUB and SLAB (include/linux/slab.h).
-func (c *Cache) Flag(mask uint64) bool { return c.Flags&mask != 0 }
-
-// Flags of caches that have had the same bit since 2.6.32.
-const (
-	FlagRedZone   = 0x400     // SLAB_RED_ZONE
-	FlagPoison    = 0x800     // SLAB_POISON
-	FlagHWAlign   = 0x2000    // SLAB_HWCACHE_ALIGN
-	FlagStoreUser = 0x10000   // SLAB_STORE_USER
-	FlagReclaim   = 0x20000   // SLAB_RECLAIM_ACCOUNT
-	FlagPanic     = 0x40000   // SLAB_PANIC
-	FlagTypesafe  = 0x80000   // SLAB_TYPESAFE_BY_RCU, SLAB_DESTROY_BY_RCU
-	FlagTrace     = 0x200000  // SLAB_TRACE
-	FlagAccount   = 0x4000000 // SLAB_ACCOUNT
-)
 
 // Allocator is the allocator that the cache belongs to.
 func (c *Cache) Allocator() *Allocations { return c.s }

@@ -1,0 +1,176 @@
+package slab
+
+import (
+	"cmp"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"slices"
+
+	"github.com/kmortem/mortem/kernel"
+	"github.com/kmortem/mortem/kernel/module"
+	"github.com/kmortem/mortem/kernel/slab"
+)
+
+// references are the pointers to some caches.
+type references struct {
+	s         *slab.Allocations
+	wanted    map[uint64]bool
+	low, high uint64 // of the wanted addresses
+	found     map[uint64][]Reference
+	places    map[place]int // index into found
+}
+
+// place is where pointers in objects are.
+type place struct {
+	to, cache uint64
+	offset    int
+}
+
+func newReferences(s *slab.Allocations, wanted map[uint64]bool) *references {
+	r := &references{s: s, wanted: wanted, low: ^uint64(0), found: make(map[uint64][]Reference), places: make(map[place]int)}
+	for addr := range wanted {
+		r.low, r.high = min(r.low, addr), max(r.high, addr)
+	}
+	return r
+}
+
+// of are the references to a cache: those of variables first.
+func (r *references) of(c *slab.Cache) []Reference {
+	list := r.found[c.Addr]
+	slices.SortStableFunc(list, func(a, b Reference) int {
+		return cmp.Or(cmp.Compare(len(a.Object), 0)-cmp.Compare(len(b.Object), 0), cmp.Compare(b.Count, a.Count), cmp.Compare(a.Addr, b.Addr))
+	})
+	return list
+}
+
+// maxReferences bounds how many are kept of one cache.
+const maxReferences = 200
+
+// each calls f for each pointer to a wanted cache in some memory at a virtual address.
+func (r *references) each(mem []byte, at uint64, f func(at, to uint64)) {
+	for i := 0; i+8 <= len(mem); i += 8 {
+		if v := binary.LittleEndian.Uint64(mem[i:]); v >= r.low && v <= r.high && r.wanted[v] {
+			f(at+uint64(i), v)
+		}
+	}
+}
+
+// scanData looks through the variables of the kernel and of its modules.
+func (r *references) scanData() {
+	k := r.s.Kernel()
+	from, err := k.Symbol("__start_rodata")
+	if err != nil {
+		from, err = k.Symbol("_sdata")
+	}
+	end, endErr := k.Symbol("_end")
+	if err == nil && endErr == nil && end > from && end-from < 1<<30 {
+		r.scanRange(from, end)
+	}
+	reader, err := module.New(k)
+	if err != nil {
+		return // a kernel without modules
+	}
+	for m, err := range reader.All() {
+		if err != nil {
+			continue // mod tells
+		}
+		for _, region := range m.Regions {
+			if region.Size < 1<<28 && region.Kind != "text" {
+				r.scanRange((region.Addr+7)&^7, region.Addr+region.Size)
+			}
+		}
+	}
+}
+
+// scanRange looks through a range of the kernel's image. What cannot be read is passed
+// over: most of it was freed after boot, and what a dump lacks of the image info tells.
+func (r *references) scanRange(from, end uint64) {
+	k := r.s.Kernel()
+	buf := make([]byte, k.PageSize())
+	for at := from; at < end; {
+		n := min(k.PageSize()-at%k.PageSize(), end-at)
+		if mem, err := k.Peek(at, buf[:n]); err == nil {
+			r.each(mem, at, r.addSymbol)
+		}
+		at += n
+	}
+}
+
+func (r *references) addSymbol(at, to uint64) {
+	if len(r.found[to]) < maxReferences {
+		r.found[to] = append(r.found[to], Reference{Symbol: Variable(r.s.Kernel(), at), Addr: kernel.Addr(at), Count: 1})
+	}
+}
+
+// Variable names the variable that an address of the kernel's image or a module lies
+// in, with the member at the address where the variable's type is known.
+func Variable(k *kernel.Kernel, addr uint64) string {
+	sym, offset, ok := k.SymbolAt(addr)
+	if !ok {
+		return k.SymbolName(addr)
+	}
+	t, err := k.Info().Variable(sym.Name)
+	if err != nil || int64(offset) >= t.Size() {
+		return k.SymbolName(addr)
+	}
+	path, _, rest := t.PathAt(int64(offset))
+	if path == "" && offset != 0 {
+		return k.SymbolName(addr)
+	}
+	name := sym.Name
+	if path != "" && path[0] != '[' {
+		name += "."
+	}
+	if name += path; rest != 0 {
+		name += fmt.Sprintf("+%d", rest)
+	}
+	return name
+}
+
+// scanObjects looks through the live objects of all slabs.
+func (r *references) scanObjects(ctx context.Context, cover *kernel.Coverage) error {
+	spans := r.s.Pages().Spans()
+	d := r.s.NewDecoder()
+	var buf []byte
+	n := 0
+	for sl, err := range r.s.Walk(0, spans[len(spans)-1].End) {
+		if n++; n&0xff == 0 && ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			continue // the sweep before has told
+		}
+		if cap(buf) < sl.Bytes() {
+			buf = make([]byte, sl.Bytes())
+		}
+		got, err := r.s.Kernel().Read(buf[:sl.Bytes()], sl.Start)
+		if err != nil {
+			cover.Fail(fmt.Errorf("slab at %#x of cache %s: %w", sl.Start, sl.Cache.Name, err))
+		}
+		loaded := false
+		r.each(buf[:got], sl.Start, func(at, to uint64) {
+			if !loaded {
+				_ = d.Load(&sl, buf[:got]) // damage was told, and what is not free is taken for live
+				loaded = true
+			}
+			if i, off, ok := sl.Index(at); ok && !d.IsFree(i) {
+				r.addObject(&sl, off, at, to)
+			}
+		})
+	}
+	return nil
+}
+
+func (r *references) addObject(sl *slab.Slab, off int, at, to uint64) {
+	key := place{to, sl.Cache.Addr, off}
+	if i, ok := r.places[key]; ok {
+		r.found[to][i].Count++
+		return
+	}
+	if len(r.found[to]) >= maxReferences {
+		return
+	}
+	r.places[key] = len(r.found[to])
+	r.found[to] = append(r.found[to], Reference{Object: fmt.Sprintf("%s+%#x", sl.Cache.Name, off), Addr: kernel.Addr(at), Count: 1})
+}
