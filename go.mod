@@ -3,6 +3,7 @@ module github.com/kmortem/mortem
 go 1.26.0
 
 require (
+	github.com/emicklei/dot v1.6.2
 	github.com/go-delve/delve v1.27.2
 	github.com/klauspost/compress v1.20.3
 	github.com/mikelolasagasti/xz v1.0.1

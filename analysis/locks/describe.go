@@ -52,7 +52,7 @@ func TaskName(t *lock.Task) string {
 	if t.Gone != "" {
 		return "a task that is gone (task_struct " + t.Addr.String() + ")"
 	}
-	return fmt.Sprintf("%d %q", t.PID, t.Comm)
+	return fmt.Sprintf("%d \"%s\"", t.PID, t.Comm) // Comm is escaped already
 }
 
 func (b *builder) task(i int) TaskRef {
