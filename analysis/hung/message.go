@@ -44,6 +44,7 @@ type Message struct {
 	NoOwner bool   `json:"no_owner,omitempty"`
 	Flavour string `json:"flavour,omitempty"` // of RCU, such as "rcu_sched"
 	Jiffies uint64 `json:"jiffies,omitempty"` // that an RCU grace period has lasted
+	Tied    *Tied  `json:"tied,omitempty"`    // the Subject, as the dump shows it
 }
 
 // Named is a task as a message names it.

@@ -71,10 +71,31 @@ func newBuilder(s *lock.Snapshot) *builder {
 	for i := range s.Holds {
 		h := &s.Holds[i]
 		b.holds[h.Lock] = append(b.holds[h.Lock], i)
-		g.Hold(waitgraph.Node(h.Lock), b.taskNode(h.Task), sureOf(h.Sure, h.Method))
+		if sure, ok := b.blocks(h); ok {
+			g.Hold(waitgraph.Node(h.Lock), b.taskNode(h.Task), sure)
+		}
 	}
 	b.solution = g.Solve()
+	b.r.behind = func(task int) int { return b.solution.Behind(b.taskNode(task)) }
 	return b
+}
+
+// blocks is how sure it is that a holder is in the way of those that wait. Who has the
+// other end of a pipe open is one of those that could end the wait, but need not be the
+// only one: other threads of the process, and signal handlers, have it too. A pipe that
+// a process has open at both ends, to wake itself up, is no deadlock.
+func (b *builder) blocks(h *lock.Hold) (sure waitgraph.Sure, ok bool) {
+	sure = sureOf(h.Sure, h.Method)
+	if b.r.Graph.Locks[h.Lock].Kind != lock.Pipe {
+		return sure, true
+	}
+	holder := b.r.Graph.Tasks[h.Task].TGID
+	for _, w := range b.waits[h.Lock] {
+		if b.r.Graph.Tasks[b.r.Graph.Waits[w].Task].TGID == holder {
+			return 0, false
+		}
+	}
+	return max(sure, waitgraph.Suspected), true
 }
 
 func (b *builder) taskNode(i int) waitgraph.Node { return waitgraph.Node(b.locks + i) }
@@ -128,7 +149,7 @@ func (b *builder) deadlocks() {
 			waits, _ := b.index(c.Nodes[j+1])
 			held, _ := b.index(c.Nodes[(j+len(c.Nodes)-1)%len(c.Nodes)])
 			w, h := b.wait(task, waits), b.hold(held, task)
-			d.Steps = append(d.Steps, Step{Task: b.task(task), Holds: b.lock(held), HoldsBy: h.Method, HoldSure: confidences[sureOf(h.Sure, h.Method)],
+			d.Steps = append(d.Steps, Step{Task: b.task(task), Holds: b.lock(held), HoldsBy: h.Method, HoldSure: b.confidence(h),
 				Waits: b.lock(waits), WaitsBy: first(w.Methods), WaitSure: confidences[sureOf(w.Sure, "")]})
 		}
 		d.Behind = b.solution.Behind(c.Nodes[0]) - (c.Knot - 1)
@@ -164,7 +185,7 @@ func (b *builder) root(s *waitgraph.Root) Root {
 		i, isTask := b.index(n)
 		if !isTask {
 			if !s.Deadlock() {
-				r.Kind, r.Why, best = RootLock, b.r.Graph.Locks[i].NoHolder, waitgraph.Certain
+				r.Kind, r.Why, best = RootLock, b.noHolder(i), waitgraph.Certain
 			}
 			addLock(i)
 			continue
@@ -195,6 +216,20 @@ func (b *builder) root(s *waitgraph.Root) Root {
 	return r
 }
 
+// noHolder says why a lock is a root.
+func (b *builder) noHolder(i int) string {
+	l := &b.r.Graph.Locks[i]
+	switch {
+	case l.NoHolder != "":
+		return l.NoHolder
+	case l.Kind == lock.Pipe && len(b.holds[i]) > 0:
+		return "only the waiting process itself is known to have its other end open"
+	case len(b.holds[i]) > 0:
+		return "its last reader waits for it itself"
+	}
+	return ""
+}
+
 // waitsFor is the lock that a root itself waits for: one without a known holder, or
 // with a hint that leads in a circle.
 func (b *builder) waitsFor(task int) *LockRef {
@@ -223,4 +258,13 @@ func (b *builder) chain(task int) Chain {
 	}
 	c.Text = b.chainText(&c)
 	return c
+}
+
+// confidence is how sure it is that a holder is in the way.
+func (b *builder) confidence(h *lock.Hold) lock.Confidence {
+	sure, ok := b.blocks(h)
+	if !ok {
+		sure = waitgraph.Hint
+	}
+	return confidences[sure]
 }

@@ -265,3 +265,47 @@ func ExampleBuild() {
 	// certain deadlock: 100 "A" holds mutex m1, waits for mutex m2; 101 "B" holds mutex m2, waits for mutex m1
 	// root blocks 1 directly, 2 in all
 }
+
+func TestRootOf(t *testing.T) {
+	r := Build(&abba().s)
+	for i, root := range r.RootOf() {
+		name, kind := r.Graph.Tasks[i].Comm, RootTask
+		if slices.Contains([]string{"A", "B", "late"}, name) {
+			kind = RootDeadlock
+		}
+		if root < 0 || r.Roots[root].Kind != kind {
+			t.Errorf("%s waits for root %d", name, root)
+		}
+	}
+	p := newPlan()
+	p.holds("A", "m1", lock.ByReader, lock.Hint)
+	p.waits("A", "m1")
+	p.task("idle")
+	r = Build(&p.s)
+	if got := r.RootOf(); !slices.Equal(got, []int{0, -1}) || r.Roots[0].Kind != RootLock {
+		t.Errorf("%v, %+v", got, r.Roots)
+	}
+}
+
+// TestPipeIsNoDeadlock: a process that has both ends of a pipe open wakes itself up by
+// it; processes that wait for each other's pipes are suspected, as others may write.
+func TestPipeIsNoDeadlock(t *testing.T) {
+	p := newPlan()
+	p.owns("A", "p1")
+	p.waits("A", "p1")
+	p.s.Locks[0].Kind = lock.Pipe
+	r := Build(&p.s)
+	if len(r.Deadlocks) != 0 || len(r.Roots) != 1 || r.Roots[0].Kind != RootLock || r.Roots[0].Why == "" {
+		t.Errorf("%+v, %+v", r.Deadlocks, r.Roots)
+	}
+	p = newPlan()
+	p.owns("A", "p1")
+	p.waits("A", "p2")
+	p.owns("B", "p2")
+	p.waits("B", "p1")
+	p.s.Locks[0].Kind, p.s.Locks[1].Kind = lock.Pipe, lock.Pipe
+	r = Build(&p.s)
+	if len(r.Deadlocks) != 1 || r.Deadlocks[0].Confidence != lock.Suspected {
+		t.Errorf("%+v", r.Deadlocks)
+	}
+}

@@ -31,9 +31,14 @@ func objectName(l *lock.Lock, o *lock.Object) string {
 		member = string(l.Kind)
 	}
 	kind := strings.TrimPrefix(o.Type, "struct ")
+	if member[0] == '+' { // where in an object of a slab cache
+		return fmt.Sprintf("at %s%s, in %s", o.Addr, member, o.Cache)
+	}
 	switch {
 	case o.PID != 0:
 		return strings.TrimSpace(fmt.Sprintf("%s of process %d %s", member, o.PID, o.Comm))
+	case o.Path != "" && member == string(l.Kind):
+		return "of " + o.Path
 	case o.Path != "":
 		return member + " of " + o.Path
 	case o.Super != "":
@@ -63,6 +68,11 @@ func (b *builder) task(i int) TaskRef {
 func (b *builder) lock(i int) LockRef {
 	l := &b.r.Graph.Locks[i]
 	return LockRef{Index: i, Kind: l.Kind, Addr: l.Addr, Name: Name(l)}
+}
+
+// LockName is a lock of the graph with its kind.
+func (r *Report) LockName(i int) string {
+	return string(r.Graph.Locks[i].Kind) + " " + Name(&r.Graph.Locks[i])
 }
 
 // String is the lock with its kind, and its address where the name does not tell.

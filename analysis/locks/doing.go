@@ -20,7 +20,7 @@ var activities = []activity{
 	{"waits for memory: direct reclaim", []string{"try_to_free_pages", "__alloc_pages_direct_reclaim", "try_to_free_mem_cgroup_pages",
 		"mem_cgroup_do_reclaim", "throttle_direct_reclaim", "reclaim_throttle", "too_many_isolated", "__alloc_pages_direct_compact", "out_of_memory", "mem_cgroup_oom_synchronize"}},
 	{"is throttled: too much dirty memory", []string{"balance_dirty_pages*", "throttle_vm_writeout"}},
-	{"reclaims memory", []string{"kswapd", "shrink_slab*", "shrink_node*", "shrink_zone*", "balance_pgdat"}},
+	{"reclaims memory", []string{"shrink_slab*", "shrink_node*", "shrink_zone*", "balance_pgdat"}},
 	{"waits for I/O by the network (RPC)", []string{"rpc_wait_bit_killable", "__rpc_execute", "nfs_wait_bit_killable", "rpc_run_task"}},
 	{"waits for swap", []string{"swap_readpage", "swapin_readahead", "do_swap_page"}},
 	{"waits for the journal", []string{"jbd2_log_wait_commit", "jbd2_journal_commit_transaction", "start_this_handle", "log_wait_commit", "xlog_grant_head_wait", "_xfs_log_force*", "xlog_wait*"}},
@@ -41,9 +41,13 @@ var activities = []activity{
 	{"sleeps for a time that it chose", []string{"do_nanosleep", "hrtimer_nanosleep", "msleep*", "usleep_range*", "schedule_hrtimeout*", "common_nsleep*", "schedule_timeout_uninterruptible", "schedule_timeout_interruptible", "schedule_timeout_killable", "schedule_timeout_idle"}},
 	{"is frozen", []string{"__refrigerator", "refrigerator", "cgroup_enter_frozen"}},
 	{"waits for a signal", []string{"sigsuspend", "do_sigtimedwait", "sys_pause", "__x64_sys_pause", "__do_sys_pause", "ptrace_stop*", "do_signal_stop"}},
-	{"waits for work", []string{"worker_thread", "kthreadd", "smpboot_thread_fn", "rescuer_thread", "kthread_worker_fn"}},
 	{"exits", []string{"do_exit", "make_task_dead"}},
 }
+
+// idle is a kernel thread that has nothing to do: only where nothing but the scheduler
+// is called from these.
+var idle = activity{"waits for work", []string{"worker_thread", "kthreadd", "smpboot_thread_fn", "rescuer_thread", "kthread_worker_fn", "kswapd", "kswapd_try_to_sleep",
+	"kauditd_thread", "khugepaged", "kjournald2", "jbd2_journal_commit_timeout", "xfsaild", "loop_thread", "md_thread"}}
 
 // matches tells whether a function is one of an activity's. Endings that compilers
 // add are left out.
@@ -57,9 +61,9 @@ func (a *activity) matches(function string) bool {
 	return false
 }
 
-// doing tells what a task was doing by its state and its stack, which is nil where
+// Describe tells what a task was doing by its state and its stack, which is nil where
 // it is not known.
-func doing(t *lock.Task, s *stacks.Stack) *Doing {
+func Describe(t *lock.Task, s *stacks.Stack) *Doing {
 	d := &Doing{Function: t.Doing}
 	if t.Gone != "" {
 		d.What = "gone: " + t.Gone
@@ -97,6 +101,14 @@ func doing(t *lock.Task, s *stacks.Stack) *Doing {
 }
 
 func byStack(frames []stacks.Frame) (what, function string) {
+	for j := range frames {
+		if f := &frames[j]; f.Function != "" && !isScheduler(f.Function) {
+			if idle.matches(f.Function) {
+				return idle.what, f.Function
+			}
+			break
+		}
+	}
 	for i := range activities {
 		for j := range frames {
 			if f := &frames[j]; f.Confidence != "suspected" && activities[i].matches(f.Function) {

@@ -8,8 +8,8 @@ import (
 	"github.com/kmortem/mortem/kernel/lock"
 )
 
-// TestDoing reads stacks as kernels of several times print them.
-func TestDoing(t *testing.T) {
+// TestDescribe reads stacks as kernels of several times print them.
+func TestDescribe(t *testing.T) {
 	sleeping := lock.Task{State: "D"}
 	for _, c := range []struct {
 		task  lock.Task
@@ -27,6 +27,9 @@ func TestDoing(t *testing.T) {
 		{sleeping, "__schedule schedule foo_wait bar", "user mode", "sleeps", "foo_wait"},
 		{lock.Task{State: "S"}, "__schedule schedule do_nanosleep hrtimer_nanosleep __x64_sys_nanosleep", "user mode", "sleeps for a time that it chose", "do_nanosleep"},
 		{lock.Task{State: "S"}, "__schedule schedule request_wait_answer fuse_simple_request fuse_lookup_name", "user mode", "waits for user space: FUSE", "request_wait_answer"},
+		{lock.Task{State: "I"}, "__schedule schedule worker_thread kthread ret_from_fork", "start of thread", "waits for work", "worker_thread"},
+		{sleeping, "__schedule schedule schedule_timeout __wait_for_common my_work process_one_work worker_thread kthread", "start of thread", "sleeps", "__wait_for_common"},
+		{lock.Task{State: "S"}, "__schedule schedule kswapd_try_to_sleep kswapd kthread", "start of thread", "waits for work", "kswapd_try_to_sleep"},
 		{lock.Task{State: "R", Running: true}, "__shrink_dcache_sb_locked __shrink_dcache_sb shrink_dcache_memory shrink_slab balance_pgdat kswapd", "start of thread", "runs: reclaims memory", "shrink_slab"},
 		{lock.Task{State: "R", Running: true}, "", "user mode", "runs in user mode", ""},
 		{lock.Task{State: "R"}, "__schedule schedule foo", "user mode", "could run, and waits for a processor", ""},
@@ -38,14 +41,14 @@ func TestDoing(t *testing.T) {
 		for _, name := range strings.Fields(c.stack) {
 			s.Frames = append(s.Frames, stacks.Frame{Function: name, Confidence: "certain"})
 		}
-		d := doing(&c.task, s)
+		d := Describe(&c.task, s)
 		if d.What != c.want || c.at != "" && d.Function != c.at || len(d.Stack) != len(s.Frames) && c.task.Gone == "" {
 			t.Errorf("%s: %+v", c.stack, d)
 		}
 	}
 	// A function that may be left over from before tells nothing.
 	s := &stacks.Stack{Frames: []stacks.Frame{{Function: "io_schedule", Confidence: "suspected"}}, End: "end of stack"}
-	if d := doing(&sleeping, s); d.What != "sleeps" {
+	if d := Describe(&sleeping, s); d.What != "sleeps" {
 		t.Errorf("%+v", d)
 	}
 }

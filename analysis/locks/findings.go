@@ -73,7 +73,7 @@ func (b *builder) deadlockFinding(d *Deadlock) finding.Finding {
 			Command: fmt.Sprintf("locks --task %d", s.Task.PID)})
 	}
 	if d.Behind > 0 {
-		f.Evidence = append(f.Evidence, finding.Evidence{Fact: plural(d.Behind, "more task") + " wait for these"})
+		f.Evidence = append(f.Evidence, finding.Evidence{Fact: plural(d.Behind, "more task") + " " + wait(d.Behind) + " for these"})
 	}
 	f.Advice = []string{"the tasks never go on by themselves; look at the order in which the code takes these locks ('mortem bt' of each task)"}
 	return f
@@ -95,9 +95,12 @@ func severity(r *Root) finding.Severity {
 
 func (b *builder) rootFinding(r *Root) finding.Finding {
 	f := finding.Finding{ID: idRoot, Severity: severity(r), Confidence: finding.Certain}
-	waiting := fmt.Sprintf("%s directly, %d in all", plural(r.Direct, "task"), r.All)
-	if r.AtLeast {
-		waiting += " at least"
+	waiting := plural(r.Direct, "task")
+	switch {
+	case r.AtLeast:
+		waiting += " directly, and more through others"
+	case r.All != r.Direct:
+		waiting += fmt.Sprintf(" directly, %d in all", r.All)
 	}
 	for i, l := range r.Locks {
 		if i == maxFindings {
@@ -107,7 +110,7 @@ func (b *builder) rootFinding(r *Root) finding.Finding {
 	}
 	if r.Kind == RootLock {
 		f.ID = idUnowned
-		f.Statement = fmt.Sprintf("%s wait for %s, and its holder is not known", waiting, r.Locks[0].short())
+		f.Statement = fmt.Sprintf("%s %s for %s, and %s is not known", waiting, wait(r.Direct), r.Locks[0].short(), holderWord(r.Locks[0].Kind))
 		if r.Why != "" {
 			f.Evidence = append(f.Evidence, finding.Evidence{Fact: r.Why})
 		}
@@ -117,8 +120,8 @@ func (b *builder) rootFinding(r *Root) finding.Finding {
 	switch {
 	case t.Gone != "":
 		f.ID, f.Severity = idGone, worse(f.Severity, finding.Warning)
-		f.Statement = fmt.Sprintf("%s wait for a lock whose owner is no live task: %s is held by task_struct %s, which is gone (%s)",
-			waiting, lockNames(r.Locks), t.Addr, t.Gone)
+		f.Statement = fmt.Sprintf("%s %s for a lock whose owner is no live task: %s is held by task_struct %s (%s)",
+			waiting, wait(r.Direct), lockNames(r.Locks), t.Addr, t.Gone)
 		f.Advice = []string{"a task exited, or was killed in the kernel, without releasing the lock: look for an oops or BUG in 'mortem log', and at the code that took the lock"}
 	default:
 		f.Statement = fmt.Sprintf("%s blocks %s, by %s", TaskName(t), waiting, lockNames(r.Locks))
@@ -136,7 +139,8 @@ func (b *builder) rootFinding(r *Root) finding.Finding {
 
 // lockEvidence tells how it is known that a root holds a lock.
 func (b *builder) lockEvidence(r *Root, l LockRef) finding.Evidence {
-	fact := fmt.Sprintf("%s wait for %s", plural(len(b.waits[l.Index]), "task"), l)
+	n := len(b.waits[l.Index])
+	fact := fmt.Sprintf("%s %s for %s", plural(n, "task"), wait(n), l)
 	if state := b.r.Graph.Locks[l.Index].State; state != "" {
 		fact += " (" + state + ")"
 	}
@@ -163,6 +167,25 @@ func lockNames(list []LockRef) string {
 		names = append(names, l.short())
 	}
 	return strings.Join(names, ", ")
+}
+
+// wait is the verb for a number of tasks.
+func wait(n int) string {
+	if n == 1 {
+		return "waits"
+	}
+	return "wait"
+}
+
+// holderWord is what somebody who ends a wait is called.
+func holderWord(k lock.Kind) string {
+	switch k {
+	case lock.Completion, lock.WaitQueue, lock.VarWait, lock.Futex, lock.Pipe, lock.Work, lock.Workqueue, lock.RCU, lock.SRCU:
+		return "who is to end it"
+	case lock.FrozenFS:
+		return "who froze it"
+	}
+	return "its holder"
 }
 
 func plural(n int, noun string) string {

@@ -29,6 +29,8 @@ type Report struct {
 	Graph    lock.Snapshot     `json:"graph"`
 	Findings []finding.Finding `json:"findings"`
 	Coverage kernel.Coverage   `json:"coverage"`
+
+	behind func(task int) int // nil once tasks were left out
 }
 
 // Deadlock is a cycle: each task waits for the lock that the next one holds, and

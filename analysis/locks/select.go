@@ -222,5 +222,5 @@ func (s *selection) cutGraph() {
 			out.Unexplained = append(out.Unexplained, u)
 		}
 	}
-	s.b.r.Graph = out
+	s.b.r.Graph, s.b.r.behind = out, nil
 }

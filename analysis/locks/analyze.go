@@ -1,0 +1,100 @@
+package locks
+
+import (
+	"context"
+
+	"github.com/kmortem/mortem/analysis/stacks"
+	"github.com/kmortem/mortem/kernel"
+	"github.com/kmortem/mortem/kernel/lock"
+	"github.com/kmortem/mortem/kernel/task"
+	"github.com/kmortem/mortem/kernel/vfs"
+)
+
+// Analyze finds out who blocks whom. It makes the kernel name addresses in modules
+// (module.Attach), and so must be called before the kernel is used by several
+// goroutines. An error wraps kernel.ErrNotFound where the options name a task or lock
+// that nobody waits for.
+func Analyze(ctx context.Context, fs *vfs.FS, opt Options) (*Report, error) {
+	k := fs.Kernel()
+	unwinder, err := stacks.Open(k)
+	if err != nil {
+		return nil, err
+	}
+	s, err := Snapshot(ctx, fs, unwinder, lock.Options{Interruptible: opt.Interruptible, NoSuspects: opt.NoSuspects})
+	if err != nil {
+		return nil, err
+	}
+	b := newBuilder(s)
+	b.deadlocks()
+	b.roots()
+	chosen, err := b.choose(namesIn(k), opt)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.watch(ctx, unwinder, opt.Stacks); err != nil {
+		return nil, err
+	}
+	b.r.Findings = b.findings()
+	if chosen != nil {
+		chosen.cut()
+	}
+	return b.r, nil
+}
+
+// Snapshot reads who waits for what and who holds it.
+func Snapshot(ctx context.Context, fs *vfs.FS, unwinder *stacks.Tasks, opt lock.Options) (*lock.Snapshot, error) {
+	tasks, err := task.New(fs.Kernel())
+	if err != nil {
+		return nil, err
+	}
+	reader, err := lock.Open(fs.Kernel(), tasks, unwinder.Tracer(), fs)
+	if err != nil {
+		return nil, err
+	}
+	return reader.Snapshot(ctx, opt)
+}
+
+// watch tells what the first roots are doing.
+func (b *builder) watch(ctx context.Context, unwinder *stacks.Tasks, most int) error {
+	if most == 0 {
+		most = defaultStacks
+	}
+	var addrs []uint64
+	for i := range b.r.Roots {
+		if r := &b.r.Roots[i]; r.Kind == RootTask && len(addrs) < most && b.r.Graph.Tasks[r.Tasks[0].Index].Gone == "" {
+			addrs = append(addrs, uint64(r.Tasks[0].Addr))
+		}
+	}
+	found := map[kernel.Addr]*stacks.Stack{}
+	if len(addrs) > 0 {
+		r, err := unwinder.Collect(ctx, stacks.Options{Addrs: addrs})
+		if err != nil {
+			return err
+		}
+		for i := range r.Stacks {
+			found[r.Stacks[i].Addr] = &r.Stacks[i]
+		}
+	}
+	for i := range b.r.Roots {
+		if r := &b.r.Roots[i]; r.Kind == RootTask {
+			r.Doing = Describe(&b.r.Graph.Tasks[r.Tasks[0].Index], found[r.Tasks[0].Addr])
+		}
+	}
+	return nil
+}
+
+// namesIn finds tasks and symbols of a kernel.
+func namesIn(k *kernel.Kernel) names {
+	return names{symbol: k.Symbol, task: func(pid int32, addr uint64) (string, bool) {
+		tasks, err := task.New(k)
+		if err != nil {
+			return "", false
+		}
+		for t, err := range tasks.All() {
+			if err == nil && (t.PID == pid || t.Addr == addr) {
+				return t.Comm, true
+			}
+		}
+		return "", false
+	}}
+}
