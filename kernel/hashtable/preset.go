@@ -20,6 +20,7 @@ type form struct {
 	link  string // member that links the entries of bare pointers
 	entry string // what the entries are, with | between alternatives
 	count string // the kernel's own count of the entries
+	needs string // type and member that tell this form where the variable cannot
 }
 
 // The words that a size begins with; what follows is a variable or a number.
@@ -187,7 +188,8 @@ var presets = []Preset{
 	{Name: "lock-class", What: "lockdep's lock classes by key", forms: []form{{at: "classhash_table", entry: "struct lock_class.hash_entry"}}},
 	{Name: "lock-chain", What: "lockdep's chains of locks", forms: []form{{at: "chainhash_table", entry: "struct lock_chain.entry"}}},
 	{Name: "stack-depot", What: "stack traces by content", forms: []form{
-		{at: "stack_table:struct list_head *", size: sizeMask + "stack_hash_mask:unsigned int", link: "next", entry: "struct stack_record.hash_list"},
+		{at: "stack_table:struct list_head *", size: sizeMask + "stack_hash_mask:unsigned int", entry: "struct stack_record.hash_list", needs: "struct stack_record.hash_list"}, // since 6.9
+		{at: "stack_table:struct stack_record * *", size: sizeMask + "stack_hash_mask:unsigned int", link: "next", needs: "struct stack_record.next"},                           // since 5.16
 		{at: "stack_table", link: "next"},
 	}},
 	{Name: "character-device", What: "character device regions by major number", forms: []form{{at: "chrdevs", link: "next"}}},

@@ -96,6 +96,11 @@ var ErrUnset = errors.New("the kernel has not set it up")
 
 // form makes the tables of one form.
 func (r *Reader) form(p Preset, f form, net uint64) ([]*Table, error) {
+	if f.needs != "" {
+		if err := CheckEntry(r.k, f.needs); err != nil {
+			return nil, err
+		}
+	}
 	places, err := r.variable(f.at, net)
 	if err != nil {
 		return nil, err
