@@ -16,9 +16,10 @@ import (
 
 // Tasks reads the stacks of a kernel's tasks.
 type Tasks struct {
-	k      *kernel.Kernel
-	reader *task.Reader
-	tracer *unwind.Tracer
+	k       *kernel.Kernel
+	reader  *task.Reader
+	tracer  *unwind.Tracer
+	modules *module.Table // nil where there are none
 }
 
 // Open reads what is needed to unwind the kernel's stacks. It makes the kernel
@@ -38,7 +39,7 @@ func Open(k *kernel.Kernel) (*Tasks, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Tasks{k: k, reader: reader, tracer: tracer}, nil
+	return &Tasks{k: k, reader: reader, tracer: tracer, modules: modules}, nil
 }
 
 // Tracer unwinds single stacks.
@@ -50,7 +51,7 @@ var ErrNoTask = errors.New("no task fits")
 // collector makes a report.
 type collector struct {
 	*Tasks
-	opt     Options
+	opt     chosen
 	walk    unwind.Options
 	cpus    map[uint64]*unwind.CPU // by the address of the task_struct
 	orphans []*unwind.CPU          // whose task is not known
@@ -77,13 +78,14 @@ func (t *Tasks) Collect(ctx context.Context, opt Options) (*Report, error) {
 			c.report.Coverage.Fail(fmt.Errorf("what CPU %d ran is not known: %w", cpu.Number, cpu.Err))
 		}
 	}
+	c.report.Unknown = c.opt.unknown(t)
 	slices.SortStableFunc(c.report.Groups, func(a, b Group) int { return b.Count - a.Count })
 	return c.report, nil
 }
 
 func (t *Tasks) collector(opt Options) *collector {
 	opt.Lines = opt.Lines || opt.Locals
-	c := &collector{Tasks: t, opt: opt, cpus: map[uint64]*unwind.CPU{}, groups: map[uint64][]int{}, seed: maphash.MakeSeed(),
+	c := &collector{Tasks: t, opt: choose(&opt), cpus: map[uint64]*unwind.CPU{}, groups: map[uint64][]int{}, seed: maphash.MakeSeed(),
 		walk: unwind.Options{Limit: opt.Limit, Registers: opt.Registers || opt.Locals, Scan: opt.Scan}}
 	c.report = &Report{Coverage: t.k.NewCoverage()}
 	for _, m := range t.tracer.Methods() {

@@ -15,6 +15,7 @@ type Report struct {
 	Stacks   []Stack         `json:"stacks,omitempty"`  // one for each selected task
 	Groups   []Group         `json:"groups,omitempty"`  // of equal stacks, the most frequent first; with Options.Unique
 	Missing  []string        `json:"missing,omitempty"` // what the debug information lacks of what was asked for
+	Unknown  []string        `json:"unknown,omitempty"` // what was asked for by name or number and is not in the dump
 	Coverage kernel.Coverage `json:"coverage"`          // of tasks and their stacks
 }
 

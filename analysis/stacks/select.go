@@ -1,6 +1,7 @@
 package stacks
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -29,26 +30,65 @@ type Options struct {
 	Limit     int  // of frames, 0 for 512
 }
 
-// named tells whether single tasks were asked for.
-func (o *Options) named() bool {
-	return len(o.PIDs)+len(o.TGIDs)+len(o.Addrs)+len(o.Comms)+len(o.CPUs) > 0
+// chosen is what Options say of single tasks, and which of them there are.
+type chosen struct {
+	*Options
+	tasks task.Sought
+	cpus  []int
+}
+
+func choose(o *Options) chosen {
+	return chosen{Options: o, tasks: task.Sought{PIDs: o.PIDs, TGIDs: o.TGIDs, Addrs: o.Addrs, Comms: o.Comms}}
 }
 
 // fits tells whether a task is chosen, as far as that can be told without its
 // stack. The processor is the one that has it, nil if none.
-func (o *Options) fits(t *task.Task, cpu *unwind.CPU) bool {
-	if o.Running && cpu == nil {
+func (o *chosen) fits(t *task.Task, cpu *unwind.CPU) bool {
+	single := o.tasks.Has(t)
+	if cpu != nil && slices.Contains(o.CPUs, cpu.Number) {
+		single, o.cpus = true, append(o.cpus, cpu.Number)
+	}
+	switch {
+	case o.Running && cpu == nil,
+		o.States != "" && !strings.Contains(o.States, t.Letter()):
 		return false
 	}
-	if o.States != "" && !strings.Contains(o.States, t.Letter()) {
-		return false
+	return single || !o.tasks.Any() && len(o.CPUs) == 0
+}
+
+// unknown says what was asked for and is not in the dump.
+func (o *chosen) unknown(t *Tasks) []string {
+	list := o.tasks.Missing()
+	for _, n := range o.CPUs {
+		if !slices.Contains(o.cpus, n) {
+			list = append(list, fmt.Sprintf("CPU %d is not among those that were online", n))
+		}
 	}
-	if !o.named() {
+	for _, name := range o.In {
+		if !t.hasFunction(name) {
+			list = append(list, fmt.Sprintf("there is no function %s, or it was inlined everywhere", name))
+		}
+	}
+	return list
+}
+
+// hasFunction tells whether the kernel or a module has a function of that name, or
+// a part of it.
+func (t *Tasks) hasFunction(name string) bool {
+	if t.k.HasSymbol(name) {
 		return true
 	}
-	return slices.Contains(o.PIDs, t.PID) ||
-		slices.Contains(o.TGIDs, t.TGID) || slices.Contains(o.Addrs, t.Addr) ||
-		slices.Contains(o.Comms, t.Comm) || cpu != nil && slices.Contains(o.CPUs, cpu.Number)
+	if t.modules != nil {
+		if _, _, ok := t.modules.Lookup(name); ok {
+			return true
+		}
+	}
+	for s := range t.k.Info().Symbols().All() {
+		if isFunction(s.Name, name) {
+			return true
+		}
+	}
+	return false
 }
 
 // passes tells whether one of the wanted functions is on a stack.

@@ -13,7 +13,7 @@ import (
 // collector makes a report.
 type collector struct {
 	k       *kernel.Kernel
-	opt     Options
+	opt     chosen
 	reader  *task.Reader
 	details *task.Details
 	sched   *sched.Reader // nil where the run queues cannot be read
@@ -22,6 +22,7 @@ type collector struct {
 	byAddr  map[uint64]*task.Task
 	running map[uint64]bool
 	idle    map[uint64]bool
+	cpus    []int // online
 	clocks  clocks
 	memory  map[uint64]*task.Memory // by the address of the mm_struct: threads share them
 	report  *Report
@@ -30,7 +31,7 @@ type collector struct {
 // Analyze reads the tasks that the options choose.
 func Analyze(ctx context.Context, fs *vfs.FS, opt Options) (*Report, error) {
 	k := fs.Kernel()
-	c := &collector{k: k, opt: opt, byAddr: map[uint64]*task.Task{}, running: map[uint64]bool{}, idle: map[uint64]bool{},
+	c := &collector{k: k, opt: choose(&opt), byAddr: map[uint64]*task.Task{}, running: map[uint64]bool{}, idle: map[uint64]bool{},
 		memory: map[uint64]*task.Memory{},
 		report: &Report{Tasks: []Task{}, Differences: []Difference{}, Coverage: k.NewCoverage(), MemoryTotal: managed(k)}}
 	var err error
@@ -51,6 +52,7 @@ func Analyze(ctx context.Context, fs *vfs.FS, opt Options) (*Report, error) {
 	if err := c.describe(ctx); err != nil {
 		return nil, err
 	}
+	c.report.Unknown = c.unknown()
 	if opt.Queues {
 		c.describeQueues(queues)
 		c.groups()
@@ -69,6 +71,7 @@ func (c *collector) queues() []sched.Queue {
 	}
 	for i := range queues {
 		q := &queues[i]
+		c.cpus = append(c.cpus, q.CPU)
 		c.running[q.Current], c.idle[q.Idle] = true, true
 		c.clocks.add(q)
 	}

@@ -25,6 +25,7 @@ type Report struct {
 	// because the memory of programs was left out of it, or swapped out. They are
 	// not part of the coverage.
 	UnreadUser uint64          `json:"unread_user_memory"`
+	Unknown    []string        `json:"unknown,omitempty"` // what was asked for by name or number and is not in the dump
 	Coverage   kernel.Coverage `json:"coverage"`
 }
 

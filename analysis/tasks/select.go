@@ -31,11 +31,19 @@ type Options struct {
 	Queues bool // the run queues and the throttled groups
 }
 
-// named tells whether single tasks were asked for.
-func (o *Options) named() bool { return len(o.PIDs)+len(o.Addrs)+len(o.Comms) > 0 }
+// chosen is what Options say of single tasks, and which of them there are.
+type chosen struct {
+	*Options
+	tasks task.Sought
+}
+
+func choose(o *Options) chosen {
+	return chosen{Options: o, tasks: task.Sought{PIDs: o.PIDs, Addrs: o.Addrs, Comms: o.Comms}}
+}
 
 // fits tells whether a task is chosen.
-func (o *Options) fits(t *task.Task, running bool) bool {
+func (o *chosen) fits(t *task.Task, running bool) bool {
+	single := o.tasks.Has(t)
 	switch {
 	case o.Running && !running,
 		o.Kernel && !t.Kthread(),
@@ -45,7 +53,18 @@ func (o *Options) fits(t *task.Task, running bool) bool {
 		len(o.CPUs) > 0 && !slices.Contains(o.CPUs, t.CPU):
 		return false
 	}
-	return !o.named() || slices.Contains(o.PIDs, t.PID) || slices.Contains(o.Addrs, t.Addr) || slices.Contains(o.Comms, t.Comm)
+	return single || !o.tasks.Any()
+}
+
+// unknown says what was asked for and is not in the dump.
+func (c *collector) unknown() []string {
+	list := c.opt.tasks.Missing()
+	for _, n := range c.opt.CPUs {
+		if len(c.cpus) > 0 && !slices.Contains(c.cpus, n) {
+			list = append(list, fmt.Sprintf("CPU %d is not among those that were online", n))
+		}
+	}
+	return list
 }
 
 // orders are the ways to sort tasks. Figures go from the largest down, names and

@@ -16,6 +16,20 @@ import (
 type btFlags struct {
 	pids, tgids []int32
 	all         bool
+	states      []string
+}
+
+// check checks what the flags' own types do not.
+func (f *btFlags) check(opt *stacks.Options) error {
+	letters, err := stateLetters(f.states)
+	if err != nil {
+		return err
+	}
+	opt.States = strings.Join(letters, "")
+	if opt.Limit < 0 {
+		return usage("--limit: %d is no number of frames", opt.Limit)
+	}
+	return nil
 }
 
 func (a *app) btCommand() *cobra.Command {
@@ -38,6 +52,9 @@ func (a *app) btCommand() *cobra.Command {
 			files, names := splitDumps(args)
 			opt.PIDs, opt.TGIDs = f.pids, f.tgids
 			nameTasks(&opt, names)
+			if err := f.check(&opt); err != nil {
+				return err
+			}
 			if f.all && (len(names) > 0 || opt.Running) {
 				return usage("--all goes with neither --running nor the name of a task")
 			}
@@ -52,7 +69,7 @@ func (a *app) btCommand() *cobra.Command {
 	fl.Int32SliceVar(&f.tgids, "process", nil, "only the threads of these processes")
 	fl.StringSliceVar(&opt.Comms, "comm", nil, "only the tasks with these names")
 	fl.IntSliceVar(&opt.CPUs, "cpu", nil, "only what these processors were running")
-	fl.StringVar(&opt.States, "state", "", "only tasks in these states, by letter: D, S, R, I, T, t, P, N, Z")
+	fl.StringSliceVar(&f.states, "state", nil, "only tasks in these states: letters (D), crash's (UN) or words (zombie)")
 	fl.BoolVar(&opt.Running, "running", false, "only what the processors were running")
 	fl.StringSliceVar(&opt.In, "in", nil, "only stacks with one of these functions")
 	fl.BoolVar(&f.all, "all", false, "all tasks")
@@ -116,13 +133,17 @@ func (a *app) bt(c *cobra.Command, files, names []string, opt stacks.Options) er
 	if err != nil {
 		return &exitError{exitUnusable, err}
 	}
-	if r.Selected == 0 && len(names) > 0 {
-		return usage("neither a file nor a task: %s", strings.Join(names, " "))
+	if r.Selected == 0 && len(r.Unknown) > 0 {
+		return notThere(r.Unknown, names)
 	}
 	for _, what := range r.Missing {
 		a.warn("%s", what)
 	}
-	return a.answer(r, &r.Coverage, func(w *printer) { printStacks(w, r) })
+	err = a.answer(r, &r.Coverage, func(w *printer) { printStacks(w, r) })
+	if len(r.Unknown) > 0 {
+		return notThere(r.Unknown, names)
+	}
+	return err
 }
 
 func printStacks(w *printer, r *stacks.Report) {

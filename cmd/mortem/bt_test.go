@@ -91,7 +91,8 @@ func TestBTAsJSON(t *testing.T) {
 }
 
 func TestBTRefuses(t *testing.T) {
-	for _, args := range [][]string{{"nosuchtask"}, {"--all", "1"}, {"--all", "--running"}} {
+	for _, args := range [][]string{{"nosuchtask"}, {"--all", "1"}, {"--all", "--running"}, {"--state", "Q"}, {"--limit", "-1"}, {"--pid", "99999"},
+		{"--process", "99999"}, {"--cpu", "77"}, {"--comm", "nobody"}, {"--in", "no_such_function"}, {"ffff888000000123"}} {
 		if status, _, errs := bt(t, args...); status != exitUsage || strings.Count(errs, "\n") != 1 {
 			t.Errorf("%v: status %d, %s", args, status, errs)
 		}

@@ -74,20 +74,40 @@ func (a *app) psCommand() *cobra.Command {
 	return c
 }
 
-// check checks what the flags' own types do not.
-func (f *psFlags) check(opt *tasks.Options) error {
-	for _, name := range f.states {
+// stateLetters turns what --state takes into letters: names of states, or letters
+// one behind the other.
+func stateLetters(names []string) (letters []string, err error) {
+	for _, name := range names {
 		if letter, ok := task.StateLetter(name); ok {
-			opt.States = append(opt.States, letter)
+			letters = append(letters, letter)
 			continue
 		}
 		for _, letter := range name {
 			known, ok := task.StateLetter(string(letter))
 			if !ok {
-				return usage("--state: there is no state %q", name)
+				return nil, usage("--state: there is no state %q; there are %s", name, strings.Join(task.States(), ", "))
 			}
-			opt.States = append(opt.States, known)
+			letters = append(letters, known)
 		}
+	}
+	return letters, nil
+}
+
+// notThere is the error for what was asked for and is not in the dump. A name may
+// also have been meant as a file's.
+func notThere(unknown, names []string) error {
+	text := strings.Join(unknown, "; ")
+	if len(names) > 0 {
+		text += " (" + strings.Join(names, " ") + ": no file, and so taken for tasks)"
+	}
+	return usage("%s", text)
+}
+
+// check checks what the flags' own types do not.
+func (f *psFlags) check(opt *tasks.Options) error {
+	var err error
+	if opt.States, err = stateLetters(f.states); err != nil {
+		return err
 	}
 	if opt.Kernel && opt.User {
 		return usage("--kernel and --user exclude each other")
@@ -117,10 +137,10 @@ func (a *app) ps(c *cobra.Command, files, names []string, opt tasks.Options) err
 	if err != nil {
 		return &exitError{exitUnusable, err}
 	}
-	if r.Selected == 0 && len(names) > 0 {
-		return usage("neither a file nor a task: %s", strings.Join(names, " "))
+	if r.Selected == 0 && len(r.Unknown) > 0 {
+		return notThere(r.Unknown, names)
 	}
-	return a.answer(r, &r.Coverage, func(w *printer) {
+	err = a.answer(r, &r.Coverage, func(w *printer) {
 		if opt.Queues {
 			printQueues(w, r)
 			printGroups(w, r)
@@ -128,6 +148,10 @@ func (a *app) ps(c *cobra.Command, files, names []string, opt tasks.Options) err
 		}
 		printTasks(w, r, &opt)
 	})
+	if len(r.Unknown) > 0 {
+		return notThere(r.Unknown, names)
+	}
+	return err
 }
 
 func printTasks(w *printer, r *tasks.Report, opt *tasks.Options) {

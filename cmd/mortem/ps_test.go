@@ -31,7 +31,7 @@ func TestPS(t *testing.T) {
 		{[]string{"--long", "user1000"}, []string{"user 1000/1000/1000/1000"}},
 		{[]string{"--files", fmt.Sprint(guest.Planted["hog"].Pid)}, []string{"pipe:["}},
 		{[]string{"--runq"}, []string{"CPU 0  RUNQUEUE", "/mortem/throttled", "1ms in each 1s: THROTTLED"}},
-		{[]string{"--pid", "99999"}, []string{"none of"}},
+		{[]string{"--kernel", "--state", "Z"}, []string{"none of"}},
 	} {
 		status, out, errs := ps(t, c.args...)
 		if status != exitAnswered || errs != "" {
@@ -46,7 +46,7 @@ func TestPS(t *testing.T) {
 }
 
 func TestPSUsage(t *testing.T) {
-	for _, args := range [][]string{{"--state", "Q"}, {"--sort", "beauty"}, {"--kernel", "--user"}, {"no-such-task"}} {
+	for _, args := range [][]string{{"--state", "Q"}, {"--sort", "beauty"}, {"--kernel", "--user"}, {"no-such-task"}, {"--pid", "99999"}, {"--cpu", "77"}, {"--cpu", "-1"}, {"--comm", "nobody"}, {"--cpu", "x"}} {
 		if status, _, errs := ps(t, args...); status != exitUsage || strings.Count(errs, "\n") != 1 {
 			t.Errorf("%v: status %d, %q", args, status, errs)
 		}

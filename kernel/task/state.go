@@ -148,3 +148,12 @@ func StateLetter(name string) (letter string, ok bool) {
 	}
 	return "", false
 }
+
+// States are the letters of the states with their names: "D (uninterruptible)".
+func States() []string {
+	var list []string
+	for _, s := range states {
+		list = append(list, s.letter+" ("+s.name+")")
+	}
+	return list
+}
