@@ -120,6 +120,8 @@ func (f *Facts) settlePageSize() {
 		f.PageSize = 65536
 	case f.PageSize == 0:
 		f.PageSize = 4096
+	case told && f.Arch == ArchARM64 && n < f.PageSize && f.byQEMU:
+		// QEMU writes units of 64 KiB, the largest pages that a guest can have.
 	case told && n != f.PageSize:
 		f.warn("the header says that a page has %d bytes, VMCOREINFO %d", f.PageSize, n)
 	}

@@ -36,6 +36,9 @@ func (k *kdumpImage) takeFacts() {
 	if text := first.blob(h.vmcoreinfo, f, "VMCOREINFO"); text != nil {
 		f.takeVMCoreInfo(text, "the sub-header")
 	}
+	if f.Arch == ArchUnknown {
+		f.Arch = f.VMCoreInfo.arch() // QEMU calls each machine Unknown but x86
+	}
 	if data := first.blob(h.notes, f, "notes"); data != nil {
 		f.takeNotes(data)
 	}

@@ -104,3 +104,17 @@ func (v *VMCoreInfo) parse(key string, base int) (uint64, bool) {
 	n, err := strconv.ParseUint(s, base, 64)
 	return n, err == nil
 }
+
+// arch is the architecture of a kernel, by what only its VMCOREINFO has.
+func (v *VMCoreInfo) arch() Arch {
+	for key, arch := range map[string]Arch{
+		"NUMBER(phys_base)":           ArchX86_64,
+		"NUMBER(kimage_voffset)":      ArchARM64,
+		"NUMBER(va_kernel_pa_offset)": ArchRISCV64,
+	} {
+		if _, ok := v.Get(key); ok {
+			return arch
+		}
+	}
+	return ArchUnknown
+}

@@ -361,14 +361,5 @@ func (f *foundInfo) arch() Arch {
 	if f.uts != nil {
 		return machineArch(f.uts.Machine)
 	}
-	for key, arch := range map[string]Arch{
-		"NUMBER(phys_base)":           ArchX86_64,
-		"NUMBER(kimage_voffset)":      ArchARM64,
-		"NUMBER(va_kernel_pa_offset)": ArchRISCV64,
-	} {
-		if _, ok := f.info.Get(key); ok {
-			return arch
-		}
-	}
-	return ArchUnknown
+	return f.info.arch()
 }

@@ -27,6 +27,8 @@ type amd64 struct {
 func (a *amd64) maxCPUs() uint64   { return 8192 }
 func (a *amd64) alignment() uint64 { return amd64LargePage }
 
+func (a *amd64) code(pointer uint64) uint64 { return pointer }
+
 func (a *amd64) user(m *Memory, root uint64) paging.Space {
 	return paging.NewAMD64(m.image, root, a.levels5, a.encryption)
 }

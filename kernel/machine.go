@@ -29,12 +29,16 @@ type machine interface {
 	// user is the address space of a process whose top page table is at a
 	// physical address.
 	user(m *Memory, root uint64) paging.Space
+	// code is the address that a pointer to code stands for: without a
+	// pointer authentication code.
+	code(pointer uint64) uint64
 	// maxCPUs is the highest CONFIG_NR_CPUS that the architecture allows.
 	maxCPUs() uint64
 }
 
 var machines = map[dump.Arch]func() machine{
 	dump.ArchX86_64: func() machine { return new(amd64) },
+	dump.ArchARM64:  func() machine { return new(arm64) },
 }
 
 // machineOf makes the machine for an architecture. The error wraps ErrArch.
@@ -64,3 +68,7 @@ func (k *Kernel) PageOffset() (uint64, bool) {
 // UserSpace is the user mode address space whose top page table is at a physical
 // address.
 func (m *Memory) UserSpace(root uint64) paging.Space { return m.machine.user(m, root) }
+
+// CodeAddress is the virtual address that a pointer to code stands for, such as a
+// return address on a stack: on arm64 without its pointer authentication code.
+func (m *Memory) CodeAddress(pointer uint64) uint64 { return m.machine.code(pointer) }

@@ -1,17 +1,11 @@
 package paging
 
-import (
-	"encoding/binary"
-	"sync"
-)
-
 // Bits of x86-64 page table entries (Intel SDM volume 3, 4.5;
 // arch/x86/include/asm/pgtable_types.h).
 const (
-	amd64Present   = 1 << 0
-	amd64Large     = 1 << 7 // PSE, in pud and pmd entries
-	amd64PhysMask  = 0x000f_ffff_ffff_f000
-	amd64TableSize = 4096
+	amd64Present  = 1 << 0
+	amd64Large    = 1 << 7 // PSE, in pud and pmd entries
+	amd64PhysMask = 0x000f_ffff_ffff_f000
 )
 
 // level is one level of page tables.
@@ -27,28 +21,20 @@ var (
 	fourLevels = []level{{"pgd", 39}, {"pud", 30}, {"pmd", 21}, {"pte", 12}}
 )
 
-// maxPinned bounds the memory spent on page tables to 128 MiB. Tables beyond
-// that are read through the page cache like all other memory.
-const maxPinned = 128 << 20 / amd64TableSize
-
 // AMD64 is an address space of an x86-64 kernel with 4 or 5 levels of page
-// tables. It keeps the tables it has seen, so that they do not compete with
-// data for the page cache. It is safe for use by many goroutines.
+// tables. It is safe for use by many goroutines.
 type AMD64 struct {
-	mem    Memory
+	tables tables
 	root   uint64
 	levels []level
 	mask   uint64 // physical address bits of an entry
-
-	mu     sync.RWMutex
-	tables map[uint64][]byte
 }
 
 // NewAMD64 makes the address space whose top table is at physical address
 // root, with five levels of tables or with four.
 // encryption is the memory encryption mask of AMD SME (sme_me_mask), 0 without.
 func NewAMD64(mem Memory, root uint64, five bool, encryption uint64) *AMD64 {
-	s := &AMD64{mem: mem, root: root, levels: fourLevels, mask: amd64PhysMask &^ encryption, tables: make(map[uint64][]byte)}
+	s := &AMD64{tables: tables{mem: mem}, root: root, levels: fourLevels, mask: amd64PhysMask &^ encryption}
 	if five {
 		s.levels = fiveLevels
 	}
@@ -62,9 +48,8 @@ func (s *AMD64) Translate(virt uint64) (phys, left uint64, err error) {
 	}
 	table := s.root
 	for _, level := range s.levels {
-		index := virt >> level.shift & 511
-		at := table + index*8
-		entry, err := s.entry(table, index)
+		at := table + virt>>level.shift&511*8
+		entry, err := s.tables.entry(at)
 		if err != nil {
 			return 0, 0, &Error{Virt: virt, Kind: ErrBadTable, Level: level.name, Entry: at, Err: err}
 		}
@@ -86,22 +71,4 @@ func (s *AMD64) canonical(virt uint64) bool {
 	top := s.levels[0].shift + 8 // the sign bit of an address
 	high := int64(virt) >> top
 	return high == 0 || high == -1
-}
-
-func (s *AMD64) entry(table, index uint64) (uint64, error) {
-	s.mu.RLock()
-	b, ok := s.tables[table]
-	s.mu.RUnlock()
-	if !ok {
-		var err error
-		if b, err = s.mem.ViewPhys(table, amd64TableSize); err != nil {
-			return 0, err
-		}
-		s.mu.Lock()
-		if len(s.tables) < maxPinned {
-			s.tables[table] = b
-		}
-		s.mu.Unlock()
-	}
-	return binary.LittleEndian.Uint64(b[index*8:]), nil
 }

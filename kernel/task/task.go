@@ -40,7 +40,7 @@ type taskLayout struct {
 	ExitState     kernel.Uint  `kernel:"exit_state,optional"`
 	Flags         kernel.U32   `kernel:"flags,optional"`
 	Stack         kernel.U64   `kernel:"stack,optional"`
-	SP            kernel.U64   `kernel:"thread.sp,optional"`
+	SP            kernel.U64   `kernel:"thread.sp|thread.cpu_context.sp,optional"` // x86-64 and arm64
 	OnCPU         kernel.Uint  `kernel:"on_cpu,optional"`
 	CPU           kernel.U32   `kernel:"thread_info.cpu|cpu,optional"` // at the base of the stack before 4.9
 }

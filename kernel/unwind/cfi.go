@@ -97,6 +97,7 @@ func parseCFI(data []byte, link func(virt uint64) (uint64, bool)) (c *cfi, err e
 			c, err = nil, fmt.Errorf("call frame information is damaged: %v", r)
 		}
 	}()
+	data = withoutSigning(data)
 	entries, err := frame.Parse(data, binary.LittleEndian, 0, 8, 0)
 	if err != nil {
 		return nil, err
@@ -180,16 +181,33 @@ func (c *cfi) next(w *walk, s *state) (step, error) {
 	if n.cfa, err = c.cfa(w, s, rules); err != nil {
 		return step{}, err
 	}
-	if at, ok := rules.Regs[rules.RetAddrReg]; ok && at.Rule == frame.RuleOffset && at.Offset != -8 {
+	at, ok := rules.Regs[rules.RetAddrReg]
+	switch {
+	case w.t.reg.HasLink:
+		err = c.linked(w, s, &n, at, ok)
+	case ok && at.Rule == frame.RuleOffset && at.Offset != -8:
 		return n, c.interrupted(w, s, &n, rules, at.Offset)
+	default:
+		err = n.called(w, s, n.cfa)
 	}
-	if err := n.called(w, s, n.cfa); err != nil {
+	if err != nil {
 		return step{}, err
 	}
 	for _, r := range w.t.reg.Saved {
 		n.restore(w, s, r, rules)
 	}
 	return n, nil
+}
+
+// linked is for architectures whose calls leave the return address in a register.
+func (c *cfi) linked(w *walk, s *state, n *step, rule frame.DWRule, ok bool) error {
+	switch {
+	case !ok || rule.Rule == frame.RuleSameVal:
+		return n.linked(w, s, n.cfa, 0)
+	case rule.Rule == frame.RuleOffset && rule.Offset < 0:
+		return n.linked(w, s, n.cfa, -rule.Offset)
+	}
+	return errNoData
 }
 
 // cfa finds the canonical frame address: by a register, or in functions that

@@ -58,7 +58,7 @@ func (c byCode) next(w *walk, s *state) (step, error) {
 		return step{}, errNoData
 	}
 	n := step{cfa: base + uint64(f.Offset)}
-	if err := n.called(w, s, n.cfa); err != nil {
+	if err := c.caller(w, s, &n, &f); err != nil {
 		return step{}, err
 	}
 	for _, r := range w.t.reg.Saved {
@@ -72,4 +72,16 @@ func (c byCode) next(w *walk, s *state) (step, error) {
 		}
 	}
 	return n, nil
+}
+
+// caller finds the return address.
+func (byCode) caller(w *walk, s *state, n *step, f *arch.Frame) error {
+	if !w.t.reg.HasLink {
+		return n.called(w, s, n.cfa)
+	}
+	below, saved := f.Saved(w.t.reg.Link)
+	if !saved && f.Lost>>w.t.reg.Link&1 != 0 {
+		return errNoData
+	}
+	return n.linked(w, s, n.cfa, below)
 }

@@ -38,6 +38,7 @@ type machine interface {
 
 var machines = map[dump.Arch]func(*Tracer) machine{
 	dump.ArchX86_64: newAMD64,
+	dump.ArchARM64:  newARM64,
 }
 
 func newMachine(t *Tracer) (machine, error) {

@@ -24,6 +24,7 @@ func (w *walk) search(s *state) (step, bool) {
 	found, trials := false, 0
 	for slot := (sp + 7) &^ 7; stack.holds(slot, 8); slot += 8 {
 		pc, err := w.words.at(slot)
+		pc = w.t.k.CodeAddress(pc)
 		if err != nil || !w.returnAddress(pc) {
 			continue
 		}
@@ -49,6 +50,12 @@ func (w *walk) candidate(slot, pc uint64) step {
 	var r arch.Registers
 	r.Set(w.t.reg.PC, pc)
 	r.Set(w.t.reg.SP, slot+8)
+	if w.t.reg.HasLink {
+		// The return address is the second word of a frame record.
+		if fp, err := w.words.at(slot - 8); err == nil && fp > slot && w.stackOf(fp) != nil {
+			r.Set(w.t.reg.FP, fp)
+		}
+	}
 	return step{cfa: slot + 8, state: state{regs: r, pc: pc, sp: slot + 8, slot: slot, method: ByScan, sure: Suspected}}
 }
 
@@ -64,7 +71,7 @@ func (w *walk) returnAddress(pc uint64) bool {
 
 // endsWell walks on from a candidate by unwind data alone.
 func (w *walk) endsWell(s state) bool {
-	if w.t.machine.tables() == nil {
+	if w.t.machine.tables() == nil && !w.t.reg.HasLink {
 		return false
 	}
 	trial := *w

@@ -19,8 +19,8 @@ type step struct {
 // threads pushes for unwinders to stop at.
 var errStart = errors.New("the return address is 0")
 
-// called makes the step to a caller whose return address lies below the
-// canonical frame address.
+// called makes the step to a caller whose return address the call pushed, so that
+// it lies right below the canonical frame address.
 func (n *step) called(w *walk, s *state, cfa uint64) error {
 	slot := cfa - 8
 	pc, err := w.word(s, slot)
@@ -30,12 +30,32 @@ func (n *step) called(w *walk, s *state, cfa uint64) error {
 	return n.returns(w, s, cfa, slot, pc)
 }
 
+// linked makes the step to a caller on an architecture whose calls leave the return
+// address in a register. below is the distance below the canonical frame address at
+// which the function has saved that, 0 where it is still there.
+func (n *step) linked(w *walk, s *state, cfa uint64, below int64) error {
+	if below != 0 {
+		slot := cfa - uint64(below)
+		pc, err := w.word(s, slot)
+		if err != nil {
+			return err
+		}
+		return n.returns(w, s, cfa, slot, pc)
+	}
+	pc, known := s.regs.Get(w.t.reg.Link)
+	if !known {
+		return errNoData
+	}
+	return n.returns(w, s, cfa, 0, pc)
+}
+
 // returns makes the step to a caller by the return address, and where that lies.
 // The stack pointer is cfa then.
 func (n *step) returns(w *walk, s *state, cfa, slot, pc uint64) error {
 	if pc == 0 && w.t.machine.tables() == nil {
 		return errStart
 	}
+	pc = w.t.k.CodeAddress(pc)
 	n.state.hooked = ""
 	if real, hook := w.unhook(pc, slot); hook != "" {
 		pc, n.state.hooked = real, hook

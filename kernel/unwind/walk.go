@@ -248,12 +248,12 @@ func (w *walk) savedRegisters(s *state, n *step) {
 	if c := w.t.cfiAt(s.lookup()); c != nil {
 		var err error
 		other, err = c.next(w, s)
-		ok = err == nil && other.cfa == n.cfa
+		ok = err == nil && other.state.slot == n.state.slot
 	}
 	if !ok {
 		var err error
 		other, err = byCode{}.next(w, s)
-		ok = err == nil && other.cfa == n.cfa
+		ok = err == nil && other.state.slot == n.state.slot
 	}
 	if !ok {
 		return

@@ -8,6 +8,7 @@ import (
 	"github.com/kmortem/mortem/dump"
 	"github.com/kmortem/mortem/kernel/arch"
 	"github.com/kmortem/mortem/kernel/arch/amd64"
+	"github.com/kmortem/mortem/kernel/arch/arm64"
 )
 
 // ErrUnknown: stacks and code of the architecture cannot be read.
@@ -15,6 +16,7 @@ var ErrUnknown = errors.New("stacks and instructions of this architecture cannot
 
 var known = map[dump.Arch]arch.Arch{
 	dump.ArchX86_64: amd64.Arch{},
+	dump.ArchARM64:  arm64.Arch{},
 }
 
 // Of is the architecture that a dump's facts name. The error wraps ErrUnknown.

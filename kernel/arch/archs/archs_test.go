@@ -13,7 +13,7 @@ import (
 // Whatever an architecture calls a register must lead back to it, and its roles
 // must be among those that struct pt_regs has.
 func TestRegisterFiles(t *testing.T) {
-	for _, name := range []dump.Arch{dump.ArchX86_64} {
+	for _, name := range []dump.Arch{dump.ArchX86_64, dump.ArchARM64} {
 		a, err := archs.Of(name)
 		if err != nil {
 			t.Fatal(err)
