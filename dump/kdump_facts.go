@@ -36,8 +36,8 @@ func (k *kdumpImage) takeFacts() {
 	if text := first.blob(h.vmcoreinfo, f, "VMCOREINFO"); text != nil {
 		f.takeVMCoreInfo(text, "the sub-header")
 	}
-	if f.Arch == ArchUnknown {
-		f.Arch = f.VMCoreInfo.arch() // QEMU calls each machine Unknown but x86
+	if h.uts.Machine == "Unknown" { // QEMU calls all machines so but x86
+		f.Arch = f.VMCoreInfo.arch()
 	}
 	if data := first.blob(h.notes, f, "notes"); data != nil {
 		f.takeNotes(data)

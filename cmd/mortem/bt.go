@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -328,12 +329,15 @@ var crashNames = map[string]string{"ip": "RIP", "sp": "RSP", "flags": "RFLAGS", 
 
 func printRegisters(w *printer, list []stacks.Register) {
 	var b strings.Builder
+	x86 := !slices.ContainsFunc(list, func(r stacks.Register) bool { return r.Name == "x29" || r.Name == "pc" })
 	for i, r := range list {
 		if i%4 == 0 && i > 0 {
 			b.WriteString("\n")
 		}
 		name := crashNames[r.Name]
 		switch {
+		case !x86: // arm64, whose registers have their names in struct pt_regs too
+			name = strings.ToUpper(r.Name)
 		case name != "":
 		case len(r.Name) == 2 && r.Name[0] != 'r':
 			name = "R" + strings.ToUpper(r.Name)

@@ -48,12 +48,14 @@ func (m *amd64Machine) entries() unwinder {
 
 // frames: kernels without ORC are mostly built with frame pointers, and so is
 // code that is made at run time.
-func (m *amd64Machine) frames(known bool) unwinder {
+func (m *amd64Machine) frames(_ *state, known bool) unwinder {
 	if m.orc != nil && known {
 		return nil
 	}
 	return framePointer{}
 }
+
+func (m *amd64Machine) framesFirst(*state) bool { return false }
 
 // owns: in the kernel GS points to the processor's per-CPU area, and in user mode
 // the value to swap it with does.

@@ -20,6 +20,7 @@ type arm64Machine struct {
 	entry   []span // code that is entered from user mode or by an exception
 	begins  []span // nothing called it
 	records arm64Records
+	vectors uint64 // of exceptions, 0 if not known
 }
 
 // contextLayout is where a task that is switched out has its registers: struct
@@ -74,6 +75,9 @@ func newARM64(t *Tracer) machine {
 		m.entry = []span{{start, end}}
 	}
 	m.records.m = m
+	if sym, ok := t.k.Info().Symbols().Lookup("vectors"); ok {
+		m.vectors = t.k.Runtime(sym.Addr)
+	}
 	return m
 }
 
@@ -98,11 +102,11 @@ func (m *arm64Machine) sleeping(w *walk, tk *task.Task) (state, error) {
 	r.Set(arm64.SP, c.SP.Get(b))
 	r.Set(arm64.PC, m.k.CodeAddress(c.PC.Get(b)))
 	s := w.t.fromRegisters(r)
-	s.method, s.slot = BySwitch, tk.Addr+c.PC.Offset()
+	s.method = BySwitch
 	// What a thread that has not run yet begins with was not called.
 	s.exact = within(m.begins, s.pc)
 	if !w.t.text.holds(s.pc) {
-		return state{}, fmt.Errorf("task %d: what should be a return address at %#x is %#x", tk.PID, s.slot, s.pc)
+		return state{}, fmt.Errorf("task %d: what should be a return address at %#x is %#x", tk.PID, tk.Addr+c.PC.Offset(), s.pc)
 	}
 	return s, nil
 }
@@ -158,7 +162,15 @@ func (m *arm64Machine) tables() unwinder { return nil }
 
 func (m *arm64Machine) entries() unwinder { return arm64Entry{m} }
 
-func (m *arm64Machine) frames(bool) unwinder { return &m.records }
+func (m *arm64Machine) frames(s *state, _ bool) unwinder {
+	if s.exact {
+		return arm64Interrupted{m.records}
+	}
+	return m.records
+}
+
+// framesFirst: a function that called another has its record.
+func (m *arm64Machine) framesFirst(s *state) bool { return !s.exact }
 
 // mayHold implements machine: what is mapped, but not as memory.
 func (m *arm64Machine) mayHold(addr uint64) bool {

@@ -1,16 +1,21 @@
 package unwind
 
+import (
+	"github.com/kmortem/mortem/kernel/arch"
+	"github.com/kmortem/mortem/kernel/arch/arm64"
+)
+
 // arm64Records unwinds by frame records: FP points to two words, the caller's FP
 // and the return address, as the procedure call standard has it. The stack pointer
 // is not in them: what is known is that the caller's lies behind the record.
 type arm64Records struct{ m *arm64Machine }
 
-func (*arm64Records) method() Method   { return ByFrame }
-func (*arm64Records) sure() Confidence { return Certain }
+func (arm64Records) method() Method   { return ByFrame }
+func (arm64Records) sure() Confidence { return Certain }
 
 const recordSize = 16
 
-func (u *arm64Records) next(w *walk, s *state) (step, error) {
+func (u arm64Records) next(w *walk, s *state) (step, error) {
 	fp, ok := s.regs.Get(w.t.reg.FP)
 	if !ok {
 		return step{}, errNoData
@@ -39,17 +44,34 @@ func (u *arm64Records) next(w *walk, s *state) (step, error) {
 	}
 	n.state.regs.Set(w.t.reg.FP, caller)
 	n.state.regs.Forget(w.t.reg.SP)
-	if s.exact {
-		// The function may not have made its record yet, or have none: its
-		// own caller is left out then.
-		n.state.note = "by the frame record of where it was interrupted: a caller may be missing"
+	return n, nil
+}
+
+// arm64Interrupted unwinds by frame records from any instruction. The function may
+// not have made its record yet, or have none, as leaf functions: then FP still
+// points to its caller's, and only the link register leads to the caller. Where the
+// function has called another since, that leads back into itself.
+type arm64Interrupted struct{ arm64Records }
+
+func (arm64Interrupted) sure() Confidence { return Likely }
+
+func (u arm64Interrupted) next(w *walk, s *state) (step, error) {
+	n, err := u.arm64Records.next(w, s)
+	link, known := s.regs.Get(w.t.reg.Link)
+	if link = w.t.k.CodeAddress(link); !known || err == nil && n.state.pc == link || !w.returnAddress(link) {
+		return n, err
 	}
+	n = step{}
+	if err := n.returns(w, s, s.sp, 0, link); err != nil {
+		return step{}, err
+	}
+	n.state.note, n.state.aside = "by the link register", true
 	return n, nil
 }
 
 // final is for a record of zeros: the last one of a stack, or since 6.14 one in the
 // registers that an exception saved.
-func (u *arm64Records) final(w *walk, s *state, fp uint64) (step, error) {
+func (u arm64Records) final(w *walk, s *state, fp uint64) (step, error) {
 	regs := &u.m.regs
 	if !regs.Record.Has() {
 		return step{end: true}, nil
@@ -76,7 +98,7 @@ func (u *arm64Records) final(w *walk, s *state, fp uint64) (step, error) {
 
 // userTask tells whether the task can have come from user mode: a kernel thread
 // (PF_KTHREAD) cannot.
-func (u *arm64Records) userTask(w *walk) bool {
+func (u arm64Records) userTask(w *walk) bool {
 	const kthread = 0x200000
 	return w.task != nil && w.task.Flags&kthread == 0
 }
@@ -93,6 +115,9 @@ func (e arm64Entry) next(w *walk, s *state) (step, error) {
 	begins := within(e.m.begins, at) || s.exact && within(e.m.begins, s.pc)
 	if !begins && !within(e.m.entry, at) || !e.m.regs.Record.Has() {
 		return step{}, errNoData
+	}
+	if s.exact && e.fromUser(s) {
+		return step{exception: &Exception{User: true, Registers: e.userRegisters(s)}}, nil
 	}
 	fp, known := s.regs.Get(w.t.reg.FP)
 	var n step
@@ -116,4 +141,23 @@ func (e arm64Entry) plausible(w *walk, n *step, begins bool) bool {
 		return e.m.records.userTask(w)
 	}
 	return !begins && w.t.text.holds(n.state.pc)
+}
+
+// Where in the table of vectors those for exceptions from user mode begin, and how
+// long it is, in bytes (Arm ARM D1.4).
+const vectorsUser, vectorsSize = 0x400, 0x800
+
+// fromUser tells whether a processor has just been taken out of user mode, and has
+// not changed a register but SP and PC yet.
+func (e arm64Entry) fromUser(s *state) bool {
+	off := s.pc - e.m.vectors
+	return e.m.vectors != 0 && off >= vectorsUser && off < vectorsSize && off%0x80 == 0
+}
+
+// userRegisters are those that are still the program's. Where it was is in ELR_EL1,
+// which dumps do not have.
+func (e arm64Entry) userRegisters(s *state) arch.Registers {
+	r := s.regs
+	r.Keep(1<<arm64.SP - 1)
+	return r
 }

@@ -225,6 +225,12 @@ func (c *cfi) cfa(w *walk, s *state, rules *frame.FrameContext) (uint64, error) 
 		return 0, errNoData
 	}
 	base, ok := s.regs.Get(arch.Reg(rules.CFA.Reg))
+	if fp, known := s.regs.Get(w.t.reg.FP); !ok && known && w.t.reg.HasLink && !s.exact {
+		// FP points to where the caller's is saved, in the frame record.
+		if saved := rules.Regs[uint64(w.t.reg.FP)]; saved.Rule == frame.RuleOffset {
+			return fp - uint64(saved.Offset), nil
+		}
+	}
 	if !ok {
 		return 0, s.fail(0, "its frame is found by register "+w.t.reg.Name(arch.Reg(rules.CFA.Reg))+", which is not known", nil)
 	}

@@ -24,9 +24,12 @@ type machine interface {
 	// entries is the one for entry code, where stacks end and exceptions leave
 	// registers; nil where the tables describe it.
 	entries() unwinder
-	// frames is the one by frame pointers, nil where the function, which is
-	// one of those that the kernel was built with or other code, has none.
-	frames(known bool) unwinder
+	// frames is the one by frame pointers, nil where the function has none.
+	// It is one of the kernel's and its modules', or else not known.
+	frames(s *state, known bool) unwinder
+	// framesFirst tells whether frame pointers are better than what a
+	// function's instructions say.
+	framesFirst(s *state) bool
 
 	// mayHold tells whether an address can be code that was made at run time,
 	// outside of the kernel image and of modules.

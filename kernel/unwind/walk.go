@@ -27,6 +27,9 @@ type state struct {
 	method Method
 	sure   Confidence
 	note   string
+	// aside tells that the frame lies beside the chain that leads on: what is
+	// found from there does not depend on it.
+	aside bool
 }
 
 func (s *state) lookup() uint64 {
@@ -216,12 +219,13 @@ func (w *walk) method(n int, s *state) unwinder {
 		}
 	case 2:
 		return w.t.machine.entries()
-	case 3:
+	case 3, 4:
+		if (n == 3) == w.t.machine.framesFirst(s) {
+			return w.t.machine.frames(s, image || module)
+		}
 		if !w.trial && (image || module) {
 			return byCode{}
 		}
-	case 4:
-		return w.t.machine.frames(image || module)
 	}
 	return nil
 }
@@ -229,11 +233,11 @@ func (w *walk) method(n int, s *state) unwinder {
 // describe says how the next frame was found. A frame is no surer than the one
 // that it was found from.
 func (w *walk) describe(n *step, s *state, u unwinder) {
-	n.state.method, n.state.sure, n.state.note = u.method(), u.sure(), ""
+	n.state.method, n.state.sure = u.method(), u.sure()
 	if n.exception != nil {
 		n.state.method = ByException
 	}
-	if s.sure == Suspected || s.sure == Likely && n.state.sure == Certain {
+	if s.sure == Suspected || s.sure == Likely && n.state.sure == Certain && !s.aside {
 		n.state.sure = s.sure
 	}
 	if w.opt.Registers && n.exception == nil && u.method() != ByCFI && u.method() != ByCode {
@@ -280,7 +284,7 @@ func (w *walk) progress(s *state, n *step) error {
 		return s.fail(n.state.sp, "the next frame is on no stack", nil)
 	}
 	if from == to {
-		if n.state.sp <= s.sp {
+		if n.state.sp < s.sp || n.state.sp == s.sp && !(s.exact && n.state.slot == 0) {
 			return s.fail(n.state.sp, "the next frame lies further down", nil)
 		}
 		return nil

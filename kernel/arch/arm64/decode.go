@@ -93,6 +93,8 @@ func (w word) special() string {
 		return s
 	}
 	switch {
+	case w.is(0xffff0000, 0):
+		return fmt.Sprintf("udf\t#%d", uint32(w))
 	case w.is(0x3f200c00, 0x38200000):
 		return w.atomic()
 	case w.is(0x3fa07c00, 0x08a07c00): // CAS
