@@ -15,17 +15,16 @@ import (
 
 // namer finds out what locks are parts of.
 type namer struct {
-	b       *builder
-	supers  map[uint64]*vfs.SuperBlock
-	mounts  *vfs.Mounts
-	mms     map[uint64]*task.Task
-	signals map[uint64]*task.Task
-	slabs   *slab.Allocations // nil where they cannot be read
-	super   *ctype.Type
-	inode   *ctype.Type
-	dentry  *ctype.Type
-	mm      *ctype.Type
-	task    *ctype.Type
+	b      *builder
+	supers map[uint64]*vfs.SuperBlock
+	mounts *vfs.Mounts
+	mms    map[uint64]*task.Task
+	slabs  *slab.Allocations // nil where they cannot be read
+	super  *ctype.Type
+	inode  *ctype.Type
+	dentry *ctype.Type
+	mm     *ctype.Type
+	task   *ctype.Type
 }
 
 // name names all locks.

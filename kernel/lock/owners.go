@@ -14,6 +14,9 @@ func (b *builder) finish() {
 	b.spinLocks()
 	b.fileHolders()
 	b.name()
+	if !b.opt.NoSuspects {
+		b.suspects()
+	}
 }
 
 // owners reads who holds a lock by its own fields.

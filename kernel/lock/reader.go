@@ -6,6 +6,7 @@ import (
 
 	"github.com/kmortem/mortem/kernel"
 	"github.com/kmortem/mortem/kernel/arch"
+	"github.com/kmortem/mortem/kernel/arch/amd64"
 	"github.com/kmortem/mortem/kernel/arch/archs"
 	"github.com/kmortem/mortem/kernel/sched"
 	"github.com/kmortem/mortem/kernel/task"
@@ -99,8 +100,10 @@ type builder struct {
 	filesOf     *fileForm
 	startOffset int64 // start_time less the run queues' clock, ns
 	startsKnown bool
-	goneAt      map[uint64]int    // owners that are no live task
-	codes       map[uint64][]byte // by function
+	goneAt      map[uint64]int            // owners that are no live task
+	codes       map[uint64][]byte         // by function
+	effects     map[uint64][]amd64.Effect // by function
+	places      map[codeKey]*amd64.Outstanding
 
 	frames  []unwind.Frame // room
 	compact []frame
@@ -117,21 +120,20 @@ type lockKey struct {
 
 // lockExtra is what is known of a lock besides what is told.
 type lockExtra struct {
-	holdsRead bool // the owner field was looked at
 	ring      *ring
-	typeName  string // of the structure that the lock is
 	work      uint64
 	wq        uint64
 	pipe      uint64
-	pipeWrite bool   // for room to write
-	blocker   uint64 // of a file lock: the one that is in the way
-	waiting   map[int]bool
+	pipeWrite bool         // for room to write
+	blocker   uint64       // of a file lock: the one that is in the way
+	waiting   map[int]bool // the tasks that wait for it
+	carriers  []carrier
 }
 
 func newBuilder(ctx context.Context, r *Reader, opt Options) *builder {
 	return &builder{Reader: r, ctx: ctx, opt: opt, snap: &Snapshot{Coverage: r.k.NewCoverage()},
 		live: map[uint64]*task.Task{}, index: map[uint64]int{}, locks: map[lockKey]int{}, nodes: map[nodeKey]nodeAt{},
-		cpuOf: map[uint64]*unwind.CPU{}, funcs: map[uint64]*function{}, behind: map[int]uint64{}, codes: map[uint64][]byte{}, goneAt: map[uint64]int{},
+		cpuOf: map[uint64]*unwind.CPU{}, funcs: map[uint64]*function{}, behind: map[int]uint64{}, codes: map[uint64][]byte{}, effects: map[uint64][]amd64.Effect{}, places: map[codeKey]*amd64.Outstanding{}, goneAt: map[uint64]int{},
 		field: make([]byte, r.forms.task.Span())}
 }
 

@@ -16,7 +16,7 @@ type workForm struct {
 	barrierDone, barrierWork                uint64 // of struct wq_barrier
 	flusherDone                             uint64 // of struct wq_flusher
 	flusherList                             uint64
-	wqList, wqPwqs, wqName, wqNameLen       uint64 // of struct workqueue_struct
+	wqList, wqPwqs, wqName                  uint64 // of struct workqueue_struct
 	wqFirst, wqQueue, wqOverflow            uint64
 	pwqNode, pwqPool, pwqWQ                 uint64 // of struct pool_workqueue
 	poolWorkers                             uint64 // of struct worker_pool

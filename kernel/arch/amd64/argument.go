@@ -163,7 +163,7 @@ func (o *origin) address(mem x86asm.Mem, next int64) bool {
 	if mem.Index != 0 {
 		return false
 	}
-	o.Offset += mem.Disp
+	o.Offset += displacement(mem)
 	switch mem.Base {
 	case x86asm.RIP:
 		o.HasBase, o.Offset = false, o.Offset+next
