@@ -102,7 +102,7 @@ func Describe(t *lock.Task, s *stacks.Stack) *Doing {
 
 func byStack(frames []stacks.Frame) (what, function string) {
 	for j := range frames {
-		if f := &frames[j]; f.Function != "" && !isScheduler(f.Function) {
+		if f := &frames[j]; f.Function != "" && !Scheduler(f.Function) {
 			if idle.matches(f.Function) {
 				return idle.what, f.Function
 			}
@@ -117,14 +117,16 @@ func byStack(frames []stacks.Frame) (what, function string) {
 		}
 	}
 	for j := range frames {
-		if f := &frames[j]; f.Function != "" && !isScheduler(f.Function) {
+		if f := &frames[j]; f.Function != "" && !Scheduler(f.Function) {
 			return "", f.Function
 		}
 	}
 	return "", ""
 }
 
-func isScheduler(function string) bool {
+// Scheduler tells whether a function is a part of the scheduler that a sleeping task is
+// always in, and so says nothing of why it sleeps.
+func Scheduler(function string) bool {
 	name, _, _ := strings.Cut(function, ".")
 	switch name {
 	case "schedule", "__schedule", "context_switch", "__switch_to_asm", "schedule_preempt_disabled", "schedule_timeout", "preempt_schedule", "preempt_schedule_irq", "__cond_resched":

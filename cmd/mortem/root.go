@@ -68,6 +68,8 @@ func newRoot(stdout, stderr io.Writer) *cobra.Command {
 	root.AddCommand(a.sysCommand())
 	root.AddCommand(a.disCommand())
 	root.AddCommand(a.hashCommand())
+	root.AddCommand(a.locksCommand())
+	root.AddCommand(a.hungCommand())
 	root.AddCommand(a.slabCommand(), a.whatisCommand())
 	return root
 }
