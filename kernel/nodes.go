@@ -25,28 +25,25 @@ func (k *Kernel) Nodes() ([]Node, error) {
 		}
 		return []Node{{Addr: one}}, nil
 	}
-	count := k.MaxNodes()
-	if count == 0 {
-		count = 1
-		if at, err := k.Symbol("nr_node_ids"); err == nil {
-			n, err := k.Uint32(at)
-			if err != nil {
-				return nil, fmt.Errorf("nr_node_ids: %w", err)
-			}
+	count := min(max(k.MaxNodes(), 1), maxNodes)
+	if at, err := k.Symbol("nr_node_ids"); err == nil {
+		if n, err := k.Uint32(at); err == nil && n > 0 && (uint64(n) < count || k.MaxNodes() == 0) {
 			count = min(uint64(n), maxNodes)
 		}
 	}
 	pointers := make([]byte, 8*count)
-	if _, err := k.Read(pointers, array); err != nil {
-		return nil, fmt.Errorf("node_data: %w", err)
-	}
+	got, err := k.Read(pointers, array)
+	pointers = pointers[:got&^7]
 	var nodes []Node
-	for i := range int(count) {
+	for i := range len(pointers) / 8 {
 		if addr := binary.LittleEndian.Uint64(pointers[8*i:]); addr != 0 {
 			nodes = append(nodes, Node{ID: i, Addr: addr})
 		}
 	}
-	return nodes, nil
+	if err != nil && len(nodes) == 0 {
+		return nil, fmt.Errorf("node_data: %w", err)
+	}
+	return nodes, nil // nodes lie at the start of the array
 }
 
 // MaxNodes is MAX_NUMNODES, how many nodes the kernel is built for, by the arrays

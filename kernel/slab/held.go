@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"sort"
+
+	"github.com/kmortem/mortem/kernel"
 )
 
 // Held is what processors and nodes keep of a cache apart from the slabs' own
@@ -97,17 +99,17 @@ func (c *Cache) readCPUs(h *Held) {
 			b, err = s.k.Peek(at, buf)
 		}
 		if err != nil {
-			h.fail("cache %s: CPU %d: %w", c.Name, cpu.cpu, err)
+			h.fail("cache %s: CPU %d: %w", c.Name, cpu.CPU, err)
 			continue
 		}
-		held := CPUHeld{CPU: cpu.cpu, Slab: l.Slab.Get(b), first: l.Freelist.Get(b)}
+		held := CPUHeld{CPU: cpu.CPU, Slab: l.Slab.Get(b), first: l.Freelist.Get(b)}
 		if held.Slab != 0 {
 			h.active = append(h.active, active{held.Slab, held.first})
 		}
 		if l.Partial.Has() {
 			held.Partial, err = s.countPartial(l.Partial.Get(b))
 			if err != nil {
-				h.fail("cache %s: CPU %d: its partly used slabs: %w", c.Name, cpu.cpu, err)
+				h.fail("cache %s: CPU %d: its partly used slabs: %w", c.Name, cpu.CPU, err)
 			}
 		}
 		h.CPUs = append(h.CPUs, held)
@@ -115,15 +117,15 @@ func (c *Cache) readCPUs(h *Held) {
 }
 
 // cpuAddr is the address of a processor's struct kmem_cache_cpu.
-func (c *Cache) cpuAddr(cpu perCPU) (uint64, error) {
+func (c *Cache) cpuAddr(cpu kernel.CPUArea) (uint64, error) {
 	if l := &c.s.cache; l.CPUs.Has() { // until 2.6.32
-		return c.s.k.Uint64(c.Addr + l.CPUs.Offset() + 8*uint64(cpu.cpu))
+		return c.s.k.Uint64(c.Addr + l.CPUs.Offset() + 8*uint64(cpu.CPU))
 	}
 	p := c.s.cache.CPU.Get(c.raw)
 	if p == 0 {
 		return 0, nil
 	}
-	return p + cpu.offset, nil
+	return p + cpu.Offset, nil
 }
 
 // countPartial goes over a processor's own list of partly used slabs.
@@ -162,9 +164,9 @@ func (c *Cache) readSheaves(h *Held) {
 	if p := s.cache.Sheaves.Get(c.raw); p != 0 {
 		for _, cpu := range s.cpus {
 			n := c.readCPUSheaves(h, cpu, p)
-			i := slices.IndexFunc(h.CPUs, func(o CPUHeld) bool { return o.CPU == cpu.cpu })
+			i := slices.IndexFunc(h.CPUs, func(o CPUHeld) bool { return o.CPU == cpu.CPU })
 			if i < 0 {
-				h.CPUs, i = append(h.CPUs, CPUHeld{CPU: cpu.cpu}), len(h.CPUs)
+				h.CPUs, i = append(h.CPUs, CPUHeld{CPU: cpu.CPU}), len(h.CPUs)
 			}
 			h.CPUs[i].Free = n
 		}
@@ -174,11 +176,11 @@ func (c *Cache) readSheaves(h *Held) {
 	}
 }
 
-func (c *Cache) readCPUSheaves(h *Held, cpu perCPU, p uint64) int {
+func (c *Cache) readCPUSheaves(h *Held, cpu kernel.CPUArea, p uint64) int {
 	l := &c.s.sheaf.cpu
-	b, err := c.s.k.Peek(p+cpu.offset, make([]byte, l.Span()))
+	b, err := c.s.k.Peek(p+cpu.Offset, make([]byte, l.Span()))
 	if err != nil {
-		h.fail("cache %s: CPU %d: %w", c.Name, cpu.cpu, err)
+		h.fail("cache %s: CPU %d: %w", c.Name, cpu.CPU, err)
 		return 0
 	}
 	sheaves := []uint64{l.Main.Get(b), l.Spare.Get(b)}
@@ -192,7 +194,7 @@ func (c *Cache) readCPUSheaves(h *Held, cpu perCPU, p uint64) int {
 		}
 		got, err := c.readSheaf(h, at)
 		if n += got; err != nil {
-			h.fail("cache %s: CPU %d: sheaf at %#x: %w", c.Name, cpu.cpu, at, err)
+			h.fail("cache %s: CPU %d: sheaf at %#x: %w", c.Name, cpu.CPU, at, err)
 		}
 	}
 	return n

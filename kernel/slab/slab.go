@@ -46,18 +46,12 @@ type Allocations struct {
 	byAddr map[uint64]*Cache
 	direct uint64 // where physical memory is mapped
 	nodes  []kernel.Node
-	cpus   []perCPU
+	cpus   []kernel.CPUArea
 	flags  []flagMask
 	// swapped: the address that a hardened free pointer is mixed with has its
 	// bytes reversed.
 	swapped bool
 	broken  error // the end of a broken list of caches
-}
-
-// perCPU is a processor's area: what to add to a per-CPU pointer.
-type perCPU struct {
-	cpu    int
-	offset uint64
 }
 
 // Cache is one slab cache: struct kmem_cache.
@@ -103,7 +97,7 @@ func Open(k *kernel.Kernel, pages *page.Map) (*Allocations, error) {
 		return nil, fmt.Errorf("slab caches: %w", err)
 	}
 	s.findFlags()
-	s.findCPUs()
+	s.cpus = k.CPUAreas()
 	s.nodes, _ = k.Nodes() // without them there are no lists to walk, and that is said there
 	if err := s.readCaches(); err != nil {
 		return nil, err
@@ -146,23 +140,6 @@ func (s *Allocations) ByAddr(addr uint64) (*Cache, error) {
 	}
 	return nil, fmt.Errorf("%w: none is at %#x", ErrNoCache, addr)
 }
-
-// findCPUs finds the areas of the processors that can be.
-func (s *Allocations) findCPUs() {
-	limit := 1
-	if addr, err := s.k.Symbol("nr_cpu_ids"); err == nil {
-		if n, err := s.k.Uint32(addr); err == nil {
-			limit = int(min(n, maxCPUs))
-		}
-	}
-	for cpu := range limit {
-		if offset, err := s.k.PerCPU(0, uint64(cpu)); err == nil {
-			s.cpus = append(s.cpus, perCPU{cpu, offset})
-		}
-	}
-}
-
-const maxCPUs = 8192
 
 // Allocator is the allocator that the cache belongs to.
 func (c *Cache) Allocator() *Allocations { return c.s }

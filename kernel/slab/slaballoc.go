@@ -3,6 +3,8 @@ package slab
 import (
 	"encoding/binary"
 	"fmt"
+
+	"github.com/kmortem/mortem/kernel"
 )
 
 // SLAB keeps for each slab the indexes of its free objects, at the slab's start or
@@ -160,9 +162,9 @@ func (c *Cache) readArrays(h *Held) {
 			n, err = c.readArray(h, at)
 		}
 		if err != nil {
-			h.fail("cache %s: CPU %d: %w", c.Name, cpu.cpu, err)
+			h.fail("cache %s: CPU %d: %w", c.Name, cpu.CPU, err)
 		}
-		h.CPUs = append(h.CPUs, CPUHeld{CPU: cpu.cpu, Free: n})
+		h.CPUs = append(h.CPUs, CPUHeld{CPU: cpu.CPU, Free: n})
 	}
 	l := &s.node
 	for node, addr := range c.nodeAddrs {
@@ -180,15 +182,15 @@ func (c *Cache) readArrays(h *Held) {
 }
 
 // arrayAddr is the address of a processor's array.
-func (c *Cache) arrayAddr(cpu perCPU) (uint64, error) {
+func (c *Cache) arrayAddr(cpu kernel.CPUArea) (uint64, error) {
 	l := &c.s.cache
 	if l.Arrays.Has() {
 		if p := l.Arrays.Get(c.raw); p != 0 {
-			return p + cpu.offset, nil
+			return p + cpu.Offset, nil
 		}
 		return 0, nil
 	}
-	return c.s.k.Uint64(c.Addr + l.Array.Offset() + 8*uint64(cpu.cpu))
+	return c.s.k.Uint64(c.Addr + l.Array.Offset() + 8*uint64(cpu.CPU))
 }
 
 func (c *Cache) readArray(h *Held, at uint64) (int, error) {
