@@ -60,6 +60,9 @@ type walk struct {
 	task  *task.Task
 	left  [16]*Stack // stacks that the walk has left for another
 	nleft int
+	// trampolines met that are told apart by their order only
+	graphs, probes met
+
 	trial bool // only whether it ends well matters
 	code  [16]byte
 }
