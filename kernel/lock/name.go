@@ -1,8 +1,11 @@
 package lock
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"slices"
+	"sort"
 	"strings"
 
 	"github.com/kmortem/mortem/kernel"
@@ -15,16 +18,16 @@ import (
 
 // namer finds out what locks are parts of.
 type namer struct {
-	b      *builder
-	supers map[uint64]*vfs.SuperBlock
-	mounts *vfs.Mounts
-	mms    map[uint64]*task.Task
-	slabs  *slab.Allocations // nil where they cannot be read
-	super  *ctype.Type
-	inode  *ctype.Type
-	dentry *ctype.Type
-	mm     *ctype.Type
-	task   *ctype.Type
+	b                  *builder
+	supers             map[uint64]*vfs.SuperBlock
+	mounts             *vfs.Mounts
+	mms, tasks, stacks []span            // of mm_structs, task_structs and kernel stacks, by address
+	slabs              *slab.Allocations // nil where they cannot be read
+	super              *ctype.Type
+	inode              *ctype.Type
+	dentry             *ctype.Type
+	mm                 *ctype.Type
+	task               *ctype.Type
 }
 
 // name names all locks.
@@ -42,7 +45,7 @@ func (b *builder) name() {
 }
 
 func (b *builder) newNamer() *namer {
-	n := &namer{b: b, supers: map[uint64]*vfs.SuperBlock{}, mms: map[uint64]*task.Task{},
+	n := &namer{b: b, supers: map[uint64]*vfs.SuperBlock{},
 		super: typeOf(b.k, "struct super_block"), inode: typeOf(b.k, "struct inode"), dentry: typeOf(b.k, "struct dentry"),
 		mm: typeOf(b.k, "struct mm_struct"), task: typeOf(b.k, "struct task_struct")}
 	if b.fs != nil {
@@ -55,19 +58,51 @@ func (b *builder) newNamer() *namer {
 		}
 		n.mounts = b.fs.Mounts()
 	}
-	if b.forms.task.MM.Has() {
-		for _, tk := range b.order {
-			if f, err := b.k.Peek(tk.Addr, b.field); err == nil {
-				if mm := b.forms.task.MM.Get(f); mm != 0 && n.mms[mm] == nil {
-					n.mms[mm] = tk
-				}
-			}
-		}
-	}
+	n.findSpans()
 	if pages, err := page.Open(b.k); err == nil {
 		n.slabs, _ = slab.Open(b.k, pages) // without it, caches are not named
 	}
 	return n
+}
+
+// span is memory that belongs to a task.
+type span struct {
+	start, size uint64
+	task        *task.Task
+}
+
+// findSpans collects what belongs to tasks.
+func (n *namer) findSpans() {
+	b := n.b
+	seen := map[uint64]bool{}
+	for _, tk := range b.live {
+		n.tasks = append(n.tasks, span{tk.Addr, uint64(n.task.Size()), tk})
+		if tk.Stack != 0 {
+			n.stacks = append(n.stacks, span{tk.Stack, b.tracer.StackSize(), tk})
+		}
+	}
+	if b.forms.task.MM.Has() && n.mm != nil {
+		for _, tk := range b.order {
+			if f, err := b.k.Peek(tk.Addr, b.field); err == nil {
+				if mm := b.forms.task.MM.Get(f); mm != 0 && !seen[mm] {
+					seen[mm] = true
+					n.mms = append(n.mms, span{mm, uint64(n.mm.Size()), tk})
+				}
+			}
+		}
+	}
+	for _, list := range [][]span{n.mms, n.tasks, n.stacks} {
+		slices.SortFunc(list, func(a, b span) int { return cmp.Compare(a.start, b.start) })
+	}
+}
+
+// spanOf finds the span that an address lies in.
+func spanOf(list []span, addr uint64) (span, bool) {
+	i := sort.Search(len(list), func(i int) bool { return list[i].start > addr }) - 1
+	if i < 0 || addr-list[i].start >= list[i].size {
+		return span{}, false
+	}
+	return list[i], true
 }
 
 // lock names one lock.
@@ -146,24 +181,12 @@ func (n *namer) frozen(l *Lock, sb *vfs.SuperBlock) {
 }
 
 func (n *namer) inMM(l *Lock, addr uint64) bool {
-	off, ok := at(n.mm, "mmap_lock", "mmap_sem")
-	if !ok {
-		return false
+	at, ok := spanOf(n.mms, addr)
+	if ok {
+		l.Object = &Object{Addr: kernel.Addr(at.start), Type: "struct mm_struct", Member: member(n.mm, addr-at.start),
+			PID: at.task.TGID, Comm: n.leader(at.task), By: "task.mm"}
 	}
-	tk := n.mms[addr-off]
-	at := addr - off
-	if tk == nil {
-		for mm, owner := range n.mms {
-			if within(addr, mm, n.mm) {
-				tk, at = owner, mm
-			}
-		}
-	}
-	if tk == nil {
-		return false
-	}
-	l.Object = &Object{Addr: kernel.Addr(at), Type: "struct mm_struct", Member: member(n.mm, addr-at), PID: tk.TGID, Comm: n.leader(tk), By: "task.mm"}
-	return true
+	return ok
 }
 
 // leader is the name of a task's process.
@@ -259,25 +282,21 @@ func (n *namer) dentryPath(addr uint64) string {
 }
 
 func (n *namer) inTask(l *Lock, addr uint64) bool {
-	for at, tk := range n.b.live {
-		if within(addr, at, n.task) {
-			l.Object = &Object{Addr: kernel.Addr(at), Type: "struct task_struct", Member: member(n.task, addr-at), PID: tk.PID, Comm: tk.Comm, By: "list of tasks"}
-			return true
-		}
+	at, ok := spanOf(n.tasks, addr)
+	if ok {
+		l.Object = &Object{Addr: kernel.Addr(at.start), Type: "struct task_struct", Member: member(n.task, addr-at.start),
+			PID: at.task.PID, Comm: at.task.Comm, By: "list of tasks"}
 	}
-	return false
+	return ok
 }
 
 // onStack: completions and the like are often made on a task's own stack.
 func (n *namer) onStack(l *Lock, addr uint64) bool {
-	size := n.b.tracer.StackSize()
-	for _, tk := range n.b.live {
-		if tk.Stack != 0 && addr >= tk.Stack && addr-tk.Stack < size {
-			l.Object = &Object{Addr: kernel.Addr(tk.Stack), Type: "kernel stack", PID: tk.PID, Comm: tk.Comm, By: "list of tasks"}
-			return true
-		}
+	at, ok := spanOf(n.stacks, addr)
+	if ok {
+		l.Object = &Object{Addr: kernel.Addr(at.start), Type: "kernel stack", PID: at.task.PID, Comm: at.task.Comm, By: "list of tasks"}
 	}
-	return false
+	return ok
 }
 
 // inSlab names the slab cache whose object a lock is in, and its type where the

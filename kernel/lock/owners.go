@@ -193,7 +193,7 @@ func (b *builder) ownedBy(i int, who uint64, mode Mode, method Method, sure Conf
 	switch tk := b.live[who]; {
 	case tk == nil:
 		h.Task = b.gone(who, nil)
-	case b.younger(tk, b.firstWaiter(i)):
+	case b.younger(tk, b.extra[i].first):
 		h.Task = b.gone(who, tk)
 		if h.Sure == Certain {
 			h.Sure = Likely
@@ -202,17 +202,6 @@ func (b *builder) ownedBy(i int, who uint64, mode Mode, method Method, sure Conf
 		h.Task = b.task(tk)
 	}
 	b.hold(h)
-}
-
-// firstWaiter is the address of the task that is the first in a lock's queue, 0 if
-// that is not known.
-func (b *builder) firstWaiter(i int) uint64 {
-	for w := range b.snap.Waits {
-		if wait := &b.snap.Waits[w]; wait.Lock == i && wait.Position == 0 && !wait.Spinning {
-			return uint64(b.snap.Tasks[wait.Task].Addr)
-		}
-	}
-	return 0
 }
 
 // The bits of rw_semaphore.count since 5.3 (kernel/locking/rwsem.c).

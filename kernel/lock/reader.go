@@ -86,7 +86,8 @@ type builder struct {
 	index  map[uint64]int        // into snap.Tasks
 	locks  map[lockKey]int       // into snap.Locks
 	nodes  map[nodeKey]nodeAt
-	extra  []lockExtra // beside snap.Locks
+	extra  []lockExtra    // beside snap.Locks
+	holdAt map[[2]int]int // into snap.Holds, by lock and task
 	cpus   []unwind.CPU
 	cpuOf  map[uint64]*unwind.CPU
 	funcs  map[uint64]*function
@@ -128,12 +129,13 @@ type lockExtra struct {
 	blocker   uint64       // of a file lock: the one that is in the way
 	waiting   map[int]bool // the tasks that wait for it
 	carriers  []carrier
+	first     uint64 // the task that is the first in its queue
 }
 
 func newBuilder(ctx context.Context, r *Reader, opt Options) *builder {
 	return &builder{Reader: r, ctx: ctx, opt: opt, snap: &Snapshot{Coverage: r.k.NewCoverage()},
 		live: map[uint64]*task.Task{}, index: map[uint64]int{}, locks: map[lockKey]int{}, nodes: map[nodeKey]nodeAt{},
-		cpuOf: map[uint64]*unwind.CPU{}, funcs: map[uint64]*function{}, behind: map[int]uint64{}, codes: map[uint64][]byte{}, effects: map[uint64][]amd64.Effect{}, places: map[codeKey]*amd64.Outstanding{}, goneAt: map[uint64]int{},
+		cpuOf: map[uint64]*unwind.CPU{}, funcs: map[uint64]*function{}, behind: map[int]uint64{}, codes: map[uint64][]byte{}, effects: map[uint64][]amd64.Effect{}, places: map[codeKey]*amd64.Outstanding{}, goneAt: map[uint64]int{}, holdAt: map[[2]int]int{},
 		field: make([]byte, r.forms.task.Span())}
 }
 
@@ -321,13 +323,14 @@ func (b *builder) lock(kind Kind, addr uint64, bit int) int {
 	return i
 }
 
+// hold adds a hold, or its evidence to what is known of the same task and lock.
 func (b *builder) hold(h Hold) {
-	for i := range b.snap.Holds {
-		if old := &b.snap.Holds[i]; old.Lock == h.Lock && old.Task == h.Task {
-			old.Evidence = append(old.Evidence, h.Evidence...)
-			return
-		}
+	key := [2]int{h.Lock, h.Task}
+	if i, ok := b.holdAt[key]; ok {
+		b.snap.Holds[i].Evidence = append(b.snap.Holds[i].Evidence, h.Evidence...)
+		return
 	}
+	b.holdAt[key] = len(b.snap.Holds)
 	b.snap.Holds = append(b.snap.Holds, h)
 }
 

@@ -5,9 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/kmortem/mortem/fixtures"
 	"github.com/kmortem/mortem/fixtures/truth"
-	"github.com/kmortem/mortem/kernel/kerneltest"
 	"github.com/kmortem/mortem/kernel/lock"
 )
 
@@ -16,8 +14,8 @@ import (
 func TestSituations(t *testing.T) {
 	for _, boot := range boots {
 		t.Run(boot.name, func(t *testing.T) {
-			p := byThread(snapshot(t, kerneltest.Kernel(t, fixtures.Path(t, boot.file)), lock.Options{}))
-			for _, s := range fixtures.Truth(t, boot.name).Situations {
+			p := boot.picture(t)
+			for _, s := range boot.facts(t).Situations {
 				if s.Name == "futex" {
 					continue // they sleep interruptibly, for whatever may come
 				}
@@ -76,33 +74,39 @@ func checkSituation(t *testing.T, p picture, s truth.Situation, tid int) {
 // that reads from it.
 func TestPipe(t *testing.T) {
 	for _, boot := range boots {
-		p := byThread(snapshot(t, kerneltest.Kernel(t, fixtures.Path(t, boot.file)), lock.Options{}))
-		for _, s := range fixtures.Truth(t, boot.name).Situations {
-			if s.Name != "pipe" {
-				continue
+		t.Run(boot.name, func(t *testing.T) {
+			p := boot.picture(t)
+			for _, s := range boot.facts(t).Situations {
+				if s.Name == "pipe" {
+					checkPipe(t, p, s)
+				}
 			}
-			var read, held int
-			if _, err := fmt.Sscanf(s.Detail, "reads descriptor %d, holds %d", &read, &held); err != nil {
-				t.Fatal(err)
-			}
-			w := p.wait[s.Waiters[0]]
-			if w == nil || w.Mode != lock.Read {
-				t.Fatalf("the reader of the pipe: %+v", w)
-			}
-			h, ok := p.holders(uint64(p.Locks[w.Lock].Addr), lock.Certain)[s.Waiters[0]]
-			if !ok || !strings.Contains(h.Evidence[0].Text, fmt.Sprintf("descriptor %d", held)) {
-				t.Errorf("the pipe's other end is held by %+v", h)
-			}
-		}
+		})
+	}
+}
+
+func checkPipe(t *testing.T, p picture, s truth.Situation) {
+	t.Helper()
+	var read, held int
+	if _, err := fmt.Sscanf(s.Detail, "reads descriptor %d, holds %d", &read, &held); err != nil {
+		t.Fatal(err)
+	}
+	w := p.wait[s.Waiters[0]]
+	if w == nil || w.Mode != lock.Read {
+		t.Fatalf("the reader of the pipe: %+v", w)
+	}
+	h, ok := p.holders(uint64(p.Locks[w.Lock].Addr), lock.Certain)[s.Waiters[0]]
+	if !ok || !strings.Contains(h.Evidence[0].Text, fmt.Sprintf("descriptor %d", held)) {
+		t.Errorf("the pipe's other end is held by %+v", h)
 	}
 }
 
 // TestRCU: the grace period that a task of the main boot waits for is held up by the
 // processor on which the planted holder of a spinlock spins.
 func TestRCU(t *testing.T) {
-	p := byThread(snapshot(t, kerneltest.Kernel(t, fixtures.Path(t, kerneltest.Main)), lock.Options{}))
+	p := boots[0].picture(t)
 	var spinner int
-	for _, player := range fixtures.Truth(t, "main").Plant.Players {
+	for _, player := range boots[0].facts(t).Plant.Players {
 		switch player.Role {
 		case "spin.hold":
 			spinner = player.Tid
@@ -121,8 +125,8 @@ func TestRCU(t *testing.T) {
 // TestReusedOwner: the module had a task take a mutex and exit. Its task_struct is
 // another's by the time of the dump, which must not be taken for the owner.
 func TestReusedOwner(t *testing.T) {
-	p := byThread(snapshot(t, kerneltest.Kernel(t, fixtures.Path(t, kerneltest.Main)), lock.Options{}))
-	for _, player := range fixtures.Truth(t, "main").Plant.Players {
+	p := boots[0].picture(t)
+	for _, player := range boots[0].facts(t).Plant.Players {
 		if player.Role != "gone.hold" {
 			continue
 		}
@@ -142,9 +146,9 @@ func TestReusedOwner(t *testing.T) {
 // TestQueue: the planted spinners of the main boot queue in the order in which they
 // came, which is that of the module's list.
 func TestQueue(t *testing.T) {
-	p := byThread(snapshot(t, kerneltest.Kernel(t, fixtures.Path(t, kerneltest.Main)), lock.Options{}))
+	p := boots[0].picture(t)
 	place := 0
-	for _, player := range fixtures.Truth(t, "main").Plant.Players {
+	for _, player := range boots[0].facts(t).Plant.Players {
 		if player.Role != "spin.wait" {
 			continue
 		}
@@ -163,25 +167,29 @@ func TestQueue(t *testing.T) {
 // guest had them come.
 func TestWaitOrder(t *testing.T) {
 	for _, boot := range boots {
-		p := byThread(snapshot(t, kerneltest.Kernel(t, fixtures.Path(t, boot.file)), lock.Options{}))
-		next := map[int]int{}
-		for _, player := range fixtures.Truth(t, boot.name).Plant.Players {
-			w := p.wait[player.Tid]
-			if w == nil || w.Spinning || w.Methods[0] != lock.ByWaitList {
-				continue
-			}
-			switch p.Locks[w.Lock].Kind {
-			case lock.Mutex, lock.RWSem, lock.Semaphore, lock.Completion:
-			default:
-				continue
-			}
-			if w.Position != next[w.Lock] {
-				t.Errorf("%s: %s, thread %d, is number %d in the queue, want %d", boot.name, player.Role, player.Tid, w.Position, next[w.Lock])
-			}
-			next[w.Lock]++
+		t.Run(boot.name, func(t *testing.T) { checkOrder(t, boot.picture(t), boot.facts(t)) })
+	}
+}
+
+func checkOrder(t *testing.T, p picture, facts *truth.Truth) {
+	t.Helper()
+	next := map[int]int{}
+	for _, player := range facts.Plant.Players {
+		w := p.wait[player.Tid]
+		if w == nil || w.Spinning || w.Methods[0] != lock.ByWaitList {
+			continue
 		}
-		if len(next) < 5 {
-			t.Errorf("%s: only %d locks with queues", boot.name, len(next))
+		switch p.Locks[w.Lock].Kind {
+		case lock.Mutex, lock.RWSem, lock.Semaphore, lock.Completion:
+		default:
+			continue
 		}
+		if w.Position != next[w.Lock] {
+			t.Errorf("%s, thread %d, is number %d in the queue, want %d", player.Role, player.Tid, w.Position, next[w.Lock])
+		}
+		next[w.Lock]++
+	}
+	if len(next) < 5 {
+		t.Errorf("only %d locks with queues", len(next))
 	}
 }

@@ -249,20 +249,13 @@ func (b *builder) waitsFor(tk *task.Task, lock int) bool {
 
 // strengthen adds a suspicion, or makes one of what was only a hint.
 func (b *builder) strengthen(h Hold) {
-	for i := range b.snap.Holds {
+	if i, ok := b.holdAt[[2]int{h.Lock, h.Task}]; ok && b.snap.Holds[i].Sure == Hint {
 		old := &b.snap.Holds[i]
-		if old.Lock != h.Lock || old.Task != h.Task {
-			continue
-		}
-		if old.Sure == Hint {
-			old.Sure, old.Method = h.Sure, h.Method
-			old.Evidence = append(h.Evidence, old.Evidence...)
-			return
-		}
-		old.Evidence = append(old.Evidence, h.Evidence...)
+		old.Sure, old.Method = h.Sure, h.Method
+		old.Evidence = append(h.Evidence, old.Evidence...)
 		return
 	}
-	b.snap.Holds = append(b.snap.Holds, h)
+	b.hold(h)
 }
 
 // carrier is a task that has a lock's address about it.

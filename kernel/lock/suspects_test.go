@@ -18,9 +18,9 @@ var suspectRoles = map[string]bool{"sem.hold": true, "percpu_w.hold": true, "per
 func TestPlantedSuspects(t *testing.T) {
 	for _, boot := range boots {
 		t.Run(boot.name, func(t *testing.T) {
-			p := byThread(snapshot(t, kerneltest.Kernel(t, fixtures.Path(t, boot.file)), lock.Options{}))
+			p := boot.picture(t)
 			holds := map[uint64]map[int]bool{}
-			for _, player := range fixtures.Truth(t, boot.name).Plant.Players {
+			for _, player := range boot.facts(t).Plant.Players {
 				if !suspectRoles[player.Role] {
 					continue
 				}

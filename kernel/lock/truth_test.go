@@ -4,6 +4,7 @@ import (
 	"context"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/kmortem/mortem/fixtures"
@@ -17,10 +18,48 @@ import (
 	"github.com/kmortem/mortem/kernel/vfs"
 )
 
-// boots are the dumps with what their guests planted.
-var boots = []struct{ name, file string }{
-	{"main", "main/vmcore.kdump"},
-	{"kdump", "kdump/vmcore.kdump.xz"},
+// boot is a dump with what its guest planted.
+type boot struct {
+	name, scenario, file string
+	onDemand             bool
+}
+
+// boots are the committed dumps, and those of each boot that the capture command
+// makes: small is the one whose spinlocks are test-and-set.
+var boots = []boot{
+	{"main", "main", "main/vmcore.kdump", false},
+	{"kdump", "kdump", "kdump/vmcore.kdump.xz", false},
+	{"main on demand", "main", "main/makedumpfile.zstd", true},
+	{"small on demand", "small", "small/makedumpfile.zstd", true},
+}
+
+func (b boot) facts(t testing.TB) *truth.Truth {
+	if b.onDemand {
+		return fixtures.OnDemandTruth(t, b.scenario)
+	}
+	return fixtures.Truth(t, b.scenario)
+}
+
+var (
+	pictures = map[string]picture{}
+	drawing  sync.Mutex
+)
+
+// picture is the snapshot of the boot, made once.
+func (b boot) picture(t testing.TB) picture {
+	t.Helper()
+	drawing.Lock()
+	defer drawing.Unlock()
+	if p, ok := pictures[b.name]; ok {
+		return p
+	}
+	path := fixtures.Path
+	if b.onDemand {
+		path = fixtures.OnDemand
+	}
+	p := byThread(snapshot(t, kerneltest.Kernel(t, path(t, b.file)), lock.Options{}))
+	pictures[b.name] = p
+	return p
 }
 
 func snapshot(t testing.TB, k *kernel.Kernel, opt lock.Options) *lock.Snapshot {
@@ -98,8 +137,8 @@ var kinds = map[string]lock.Kind{
 func TestPlantedWaiters(t *testing.T) {
 	for _, boot := range boots {
 		t.Run(boot.name, func(t *testing.T) {
-			p := byThread(snapshot(t, kerneltest.Kernel(t, fixtures.Path(t, boot.file)), lock.Options{}))
-			facts := fixtures.Truth(t, boot.name)
+			p := boot.picture(t)
+			facts := boot.facts(t)
 			kindOf := map[string]string{}
 			for _, l := range facts.Plant.Locks {
 				kindOf[l.Address] = l.Kind
@@ -155,8 +194,8 @@ var owned = map[lock.Kind]bool{lock.Mutex: true, lock.WWMutex: true, lock.RTMute
 func TestPlantedHolders(t *testing.T) {
 	for _, boot := range boots {
 		t.Run(boot.name, func(t *testing.T) {
-			p := byThread(snapshot(t, kerneltest.Kernel(t, fixtures.Path(t, boot.file)), lock.Options{}))
-			facts := fixtures.Truth(t, boot.name)
+			p := boot.picture(t)
+			facts := boot.facts(t)
 			holds := map[uint64]map[int]string{}
 			for _, player := range facts.Plant.Players {
 				if at := hex(t, player.Holds); at != 0 {

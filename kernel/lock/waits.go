@@ -301,7 +301,14 @@ func (b *builder) headless(s *stack, r *ring, f *found) bool {
 			l := b.forms.locks[kind]
 			first, ok := b.uint64At(addr + l.list)
 			i, leads := in[first]
-			if !ok || !leads {
+			if !ok || !leads || !b.plausible(&l, addr) {
+				continue
+			}
+			// The words of the waiters' own list lead to each other, too.
+			if _, own := in[addr+l.list]; own {
+				continue
+			}
+			if _, own := in[addr+l.list-8]; own {
 				continue
 			}
 			r.turn(i)
@@ -545,6 +552,9 @@ func (b *builder) addWait(s *stack, f found, w Wait) {
 		x.waiting = map[int]bool{}
 	}
 	x.waiting[w.Task] = true
+	if w.Position == 0 && !w.Spinning {
+		x.first = s.tk.Addr
+	}
 	b.snap.Waits = append(b.snap.Waits, w)
 }
 
