@@ -12,33 +12,6 @@ import (
 	"github.com/kmortem/mortem/kernel/kerneltest"
 )
 
-// TestSameAnswerFromEverySource: vmlinux, a pack of it, and the dump's own
-// tables lead to the same answers, byte for byte.
-func TestSameAnswerFromEverySource(t *testing.T) {
-	vmcore := fixtures.Path(t, kerneltest.Main)
-	vmlinux := fixtures.Path(t, kerneltest.Vmlinux)
-	pack := filepath.Join(t.TempDir(), "kernel.mpack")
-	if status, _, stderr := mortem(t, "pack", vmlinux, fixtures.Unpacked(t, "mortem_plant.ko"), "-o", pack); status != exitAnswered {
-		t.Fatalf("pack: status %d, %s", status, stderr)
-	}
-	if st, err := os.Stat(pack); err != nil || st.Size() > 8<<20 {
-		t.Errorf("the pack: %v, %v", st, err)
-	}
-	for _, args := range [][]string{
-		{"dcache", "--json", "--entries", "-1", vmcore},
-		{"supers", "--json", vmcore},
-		{"dentry", "--json", "--children", vmcore, "/mnt/etc/pki/nssdb"},
-	} {
-		_, want, _ := mortem(t, append(args, "--vmlinux", vmlinux)...)
-		for name, source := range map[string][]string{"the pack": {"--vmlinux", pack}, "nothing": nil} {
-			status, got, stderr := mortem(t, append(args, source...)...)
-			if status != exitAnswered || got != want || len(got) < 1000 {
-				t.Errorf("%v from %s: status %d, %d bytes instead of %d, %s", args, name, status, len(got), len(want), stderr)
-			}
-		}
-	}
-}
-
 func TestDebuginfo(t *testing.T) {
 	t.Setenv("DEBUGINFOD_URLS", "")
 	vmcore := fixtures.Path(t, kerneltest.Main)

@@ -206,24 +206,6 @@ func TestFailOn(t *testing.T) {
 	}
 }
 
-// TestForced: another build's debug information is refused, and when it is
-// forced the answer says so.
-func TestForced(t *testing.T) {
-	vmcore := fixtures.Path(t, kerneltest.Main)
-	other := anotherBuild(t, fixtures.Unpacked(t, kerneltest.Vmlinux))
-	if status, _, stderr := mortem(t, "dcache", "--vmlinux", other, vmcore); status != exitUnusable || !strings.Contains(stderr, "build id") {
-		t.Errorf("status %d, %s", status, stderr)
-	}
-	status, stdout, stderr := mortem(t, "dcache", "--json", "--force", "--vmlinux", other, vmcore)
-	var r dcache.Report
-	if err := json.Unmarshal([]byte(stdout), &r); err != nil || status != exitAnswered {
-		t.Fatalf("status %d, %v, %s", status, err, stderr)
-	}
-	if !strings.Contains(r.Coverage.Mismatch, "build id") || !strings.Contains(stderr, "forced") {
-		t.Errorf("the answer does not say that it was forced: %+v, %q", r.Coverage, stderr)
-	}
-}
-
 // anotherBuild copies a vmlinux and changes its build id.
 func anotherBuild(t *testing.T, vmlinux string) string {
 	t.Helper()

@@ -81,7 +81,7 @@ func (a *app) attachModules(s *session) {
 	}
 	files := sync.OnceValue(func() *find.Modules {
 		q := a.query(s.image)
-		q.Offline = true
+		q.Offline, q.Force = true, false // of another build, a module's file is of less use than its BTF in the dump
 		return find.ForModules(a.ctx, q)
 	})
 	s.types = module.AttachTypes(s.kernel, table, func(m *module.Module) (debuginfo.Source, error) {

@@ -1,7 +1,6 @@
 package debuginfo
 
 import (
-	"debug/elf"
 	"errors"
 	"fmt"
 	"os"
@@ -205,53 +204,4 @@ func (s *elfSource) missing(what, name string) error {
 func (s *elfSource) Symbols() *Symbols {
 	s.symbolsOnce.Do(func() { s.symbols = symbolsOf(s.files) })
 	return s.symbols
-}
-
-// symbolsOf reads the symbols of the last file that has a table of them, or
-// else those in .gnu_debugdata of the first.
-func symbolsOf(files []*elffile.File) *Symbols {
-	for i := len(files) - 1; i >= 0; i-- {
-		if list, err := files[i].Symbols(); err == nil && len(list) > 0 {
-			return NewSymbols(convertSymbols(files[i], list))
-		}
-	}
-	if mini, err := files[0].MiniDebug(); err == nil && mini != nil {
-		if list, err := mini.Symbols(); err == nil {
-			return NewSymbols(convertSymbols(mini, list))
-		}
-	}
-	return NewSymbols(nil)
-}
-
-// convertSymbols tells apart the kinds of symbols by the sections they are in.
-func convertSymbols(file *elffile.File, list []elffile.Symbol) []Symbol {
-	symbols := make([]Symbol, 0, len(list))
-	for i := range list {
-		sym := &list[i]
-		symbols = append(symbols, Symbol{
-			Name:   sym.Name,
-			Addr:   sym.Value,
-			Size:   sym.Size,
-			Kind:   symbolKind(file, sym),
-			Global: sym.Bind != elf.STB_LOCAL,
-		})
-	}
-	return symbols
-}
-
-func symbolKind(file *elffile.File, sym *elffile.Symbol) SymbolKind {
-	section, ok := file.SectionOf(*sym)
-	switch {
-	case sym.Section == elf.SHN_ABS:
-		return SymbolAbsolute
-	case !ok:
-		return SymbolOther
-	case section.Name == ".data..percpu" && section.Addr == 0 && !file.Relocatable():
-		return SymbolAbsolute // x86-64 before 6.15: offsets into each CPU's area
-	case section.Flags&elf.SHF_EXECINSTR != 0:
-		return SymbolText
-	case section.Flags&elf.SHF_ALLOC != 0:
-		return SymbolData
-	}
-	return SymbolOther
 }

@@ -102,7 +102,7 @@ func finish(list []debuginfo.Symbol) {
 // only mark the end of something before have none of it.
 func resize(same []debuginfo.Symbol, size uint64) {
 	for i := range same {
-		if len(same) == 1 || !isMark(same[i].Name) {
+		if len(same) == 1 || !debuginfo.IsMark(same[i].Name) {
 			same[i].Size = size
 		}
 	}

@@ -1,10 +1,6 @@
 package kallsyms
 
-import (
-	"strings"
-
-	"github.com/kmortem/mortem/kernel/debuginfo"
-)
+import "github.com/kmortem/mortem/kernel/debuginfo"
 
 // Kind tells what the letter says that the kernel keeps with a symbol, which is
 // that of nm: upper case for global symbols, and W or w for weak functions, V
@@ -21,23 +17,4 @@ func Kind(letter byte) (kind debuginfo.SymbolKind, global bool) {
 		kind = debuginfo.SymbolAbsolute
 	}
 	return kind, global
-}
-
-// isMark tells the names that linker scripts give to the start and end of
-// something, such as __start_orc_unwind and _etext.
-func isMark(name string) bool {
-	if !strings.HasPrefix(name, "_") {
-		return false
-	}
-	name = strings.TrimLeft(name, "_")
-	for _, word := range []string{"start", "stop", "end"} {
-		if strings.HasPrefix(name, word) || strings.HasSuffix(name, "_"+word) {
-			return true
-		}
-	}
-	switch name {
-	case "text", "stext", "etext", "sdata", "edata", "sinittext", "einittext", "brk_base", "brk_limit":
-		return true
-	}
-	return false
 }

@@ -204,7 +204,7 @@ func (d *disassembler) describe(r *Report, in *arch.Instruction, bytes []byte) I
 		i.Target = d.name(in.Target)
 	}
 	if in.Refers != 0 {
-		i.Refers = d.name(in.Refers)
+		i.Refers = d.data(in.Refers)
 	}
 	if in.HasPerCPU {
 		i.Refers = d.perCPU(in.PerCPU)
@@ -231,6 +231,18 @@ func (d *disassembler) name(addr uint64) string {
 		}
 	}
 	return name
+}
+
+// far is how far behind a symbol an address is no longer named by it: there lie
+// string literals, which have no names.
+const far = 4096
+
+// data names the address of a variable, "" where no symbol is near.
+func (d *disassembler) data(addr uint64) string {
+	if _, offset, ok := d.k.SymbolAt(addr); ok && offset >= far {
+		return ""
+	}
+	return d.name(addr)
 }
 
 // perCPU names an offset in the processors' own areas.

@@ -1,0 +1,156 @@
+package main
+
+import (
+	"encoding/json"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/kmortem/mortem/fixtures"
+	"github.com/kmortem/mortem/kernel/kerneltest"
+)
+
+// kernelCommands are all commands that read a kernel by its debug information,
+// with the arguments that make them answer; DUMP stands for the dump. A new one
+// that wants more than a dump needs a line here.
+var kernelCommands = map[string][]string{
+	"bt":     {"--all", "DUMP"},
+	"dcache": {"--entries", "-1", "DUMP"},
+	"dentry": {"--children", "DUMP", "/mnt/etc/pki/nssdb"},
+	"dis":    {"DUMP", "__schedule"},
+	"eval":   {"DUMP", "init_task"},
+	"mod":    {"--sections", "DUMP"},
+	"type":   {"DUMP", "struct task_struct"},
+}
+
+// sourceDependent are the members of answers that tell of the debug information
+// itself: its name, and which ways to unwind it offers.
+var sourceDependent = map[string][]string{
+	"sys": {"debuginfo"},
+	"bt":  {"methods"},
+}
+
+// eachKernelCommand calls visit with every command that takes --vmlinux, and its
+// arguments.
+func eachKernelCommand(t *testing.T, dump string, visit func(t *testing.T, name string, args []string)) {
+	t.Helper()
+	root := newRoot(io.Discard, io.Discard)
+	seen := 0
+	for _, c := range root.Commands() {
+		if c.Flags().Lookup("vmlinux") == nil || slices.Contains([]string{"debuginfo", "pack"}, c.Name()) {
+			continue
+		}
+		seen++
+		args := kernelCommands[c.Name()]
+		if args == nil {
+			args = []string{"DUMP"}
+		}
+		args = slices.Clone(args)
+		for i := range args {
+			if args[i] == "DUMP" {
+				args[i] = dump
+			}
+		}
+		t.Run(c.Name(), func(t *testing.T) { visit(t, c.Name(), append([]string{c.Name(), "--json"}, args...)) })
+	}
+	if seen < 10 {
+		t.Errorf("only %d commands take --vmlinux", seen)
+	}
+}
+
+// TestSameAnswerFromEverySource: vmlinux, a pack of it, and the dump's own tables
+// lead to the same answer of every command.
+func TestSameAnswerFromEverySource(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs every command three times")
+	}
+	vmlinux := fixtures.Path(t, kerneltest.Vmlinux)
+	pack := filepath.Join(t.TempDir(), "kernel.mpack")
+	if status, _, stderr := mortem(t, "pack", vmlinux, fixtures.Unpacked(t, "mortem_plant.ko"), "-o", pack); status != exitAnswered {
+		t.Fatalf("pack: status %d, %s", status, stderr)
+	}
+	if st, err := os.Stat(pack); err != nil || st.Size() > 8<<20 {
+		t.Errorf("the pack: %v, %v", st, err)
+	}
+	eachKernelCommand(t, fixtures.Path(t, kerneltest.Main), func(t *testing.T, name string, args []string) {
+		status, want, stderr := mortem(t, append(args, "--vmlinux", vmlinux)...)
+		if status == exitUsage || len(want) < 100 {
+			t.Fatalf("%v: status %d, %d bytes, %s; does it need a line in kernelCommands?", args, status, len(want), stderr)
+		}
+		for source, flags := range map[string][]string{"the pack": {"--vmlinux", pack}, "nothing": nil} {
+			again, got, stderr := mortem(t, append(args, flags...)...)
+			if got, want := without(t, got, sourceDependent[name]), without(t, want, sourceDependent[name]); again != status || got != want {
+				t.Errorf("%v from %s: status %d instead of %d, %d bytes instead of %d, %s\n%s", args, source, again, status, len(got), len(want), stderr, firstDifference(got, want))
+			}
+		}
+	})
+}
+
+// without removes members from an object in JSON.
+func without(t *testing.T, text string, members []string) string {
+	t.Helper()
+	if len(members) == 0 {
+		return text
+	}
+	var object map[string]any
+	if err := json.Unmarshal([]byte(text), &object); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range members {
+		if _, ok := object[name]; !ok {
+			t.Errorf("the answer has no %q", name)
+		}
+		delete(object, name)
+	}
+	out, err := json.MarshalIndent(object, "", " ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(out)
+}
+
+func firstDifference(a, b string) string {
+	x, y := strings.Split(a, "\n"), strings.Split(b, "\n")
+	for i := range min(len(x), len(y)) {
+		if x[i] != y[i] {
+			return strings.Join(x[max(0, i-3):i+1], "\n") + "\ninstead of\n" + y[i]
+		}
+	}
+	return "one is the beginning of the other"
+}
+
+// TestForcedEverywhere: another build's debug information is refused by every
+// command; when it is forced, the answer says so, as text and as JSON.
+func TestForcedEverywhere(t *testing.T) {
+	other := anotherBuild(t, fixtures.Unpacked(t, kerneltest.Vmlinux))
+	eachKernelCommand(t, fixtures.Path(t, kerneltest.Main), func(t *testing.T, name string, args []string) {
+		args = append(args, "--vmlinux", other)
+		status, stdout, stderr := mortem(t, args...)
+		if status != exitUnusable || stdout != "" || !strings.Contains(stderr, "build id") {
+			t.Errorf("%v: status %d, %d bytes, %s", args, status, len(stdout), stderr)
+		}
+		_, stdout, stderr = mortem(t, append(args, "--force")...)
+		if !strings.Contains(stderr, "another build was forced") || !strings.Contains(findMember(t, stdout, "debuginfo_mismatch"), "build id") {
+			t.Errorf("%v --force: nothing says that it was forced: %s", args, stderr)
+		}
+	})
+}
+
+// findMember is a member of an answer in JSON: of the answer itself, or of its
+// coverage.
+func findMember(t *testing.T, text, name string) string {
+	t.Helper()
+	var object map[string]any
+	if err := json.Unmarshal([]byte(text), &object); err != nil {
+		t.Fatal(err)
+	}
+	if s, ok := object[name].(string); ok {
+		return s
+	}
+	coverage, _ := object["coverage"].(map[string]any)
+	s, _ := coverage[name].(string)
+	return s
+}
