@@ -83,6 +83,25 @@ func (f *Facts) takeNotes(data []byte) {
 	f.mergeQEMU(qemu)
 }
 
+// ParsePRStatus reads the registers of a processor from the NT_PRSTATUS note that
+// data begin with: as the kernel keeps them in memory for the dump that it does
+// not write itself (crash_notes). It is false for anything else.
+func (f *Facts) ParsePRStatus(data []byte) (cpu CPU, ok bool) {
+	if f.ByteOrder == nil {
+		return CPU{}, false
+	}
+	machine := fields{order: f.ByteOrder, is64: f.Is64}
+	first := true
+	_ = parseNotes(data, machine, func(n note) { // what follows the first one may be anything
+		if first && n.name == "CORE" && n.kind == ntPRSTATUS {
+			cpu = parsePRStatus(n.desc, f.Arch, machine)
+			ok = len(cpu.General) > 0
+		}
+		first = false
+	})
+	return cpu, ok
+}
+
 // takeVMCoreInfo keeps the first VMCOREINFO that is found, and says so when
 // another one says something else.
 func (f *Facts) takeVMCoreInfo(text []byte, where string) {

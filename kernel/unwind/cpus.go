@@ -16,8 +16,9 @@ type CPU struct {
 	Task   *task.Task // the one that ran there, nil where that cannot be read
 	Err    error      // why
 	Idle   uint64     // virtual address of the task_struct of its idle task
-	// Registers are those that the dump's notes have; Source is the note,
-	// empty where there is none for this processor.
+	// Registers are those that the dump's notes have, or else those that the
+	// kernel saved when it crashed. Source is the note, or "crash_notes"; empty
+	// where there are none of this processor.
 	Registers arch.Registers
 	Source    string
 	pid       int // that NT_PRSTATUS names, 0 if none
@@ -35,7 +36,9 @@ func (t *Tracer) CPUs(tasks *task.Reader) ([]CPU, error) {
 		list[i].Number, list[i].Idle = q.Number, q.Idle
 		list[i].Task, list[i].Err = tasks.At(q.Current)
 	}
-	return t.assign(list, t.k.Image().Facts().CPUs), err
+	list = t.assign(list, t.k.Image().Facts().CPUs)
+	t.crashNotes(list)
+	return list, err
 }
 
 // Runs tells whether a task ran on a processor whose run queue cannot be read: by
