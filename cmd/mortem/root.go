@@ -70,7 +70,7 @@ func newRoot(stdout, stderr io.Writer) *cobra.Command {
 	root.AddCommand(a.hashCommand())
 	root.AddCommand(a.locksCommand())
 	root.AddCommand(a.hungCommand())
-	root.AddCommand(a.slabCommand(), a.whatisCommand())
+	root.AddCommand(a.memCommand(), a.slabCommand(), a.whatisCommand())
 	return root
 }
 

@@ -232,7 +232,7 @@ func (r *Reader) Nodes() (nodes []Node, errs []error) {
 	l := &r.node
 	for _, n := range list {
 		// The structure has 170 kB in some builds: only what is wanted is read.
-		b := make([]byte, l.Span())
+		b := make([]byte, l.Span()+8)
 		var err error
 		for _, at := range []uint64{l.Start.Offset(), l.Present.Offset(), l.Spanned.Offset(), l.Count.Offset() &^ 7} {
 			if _, readErr := r.k.Read(b[at:at+8], n.Addr+at); readErr != nil {
