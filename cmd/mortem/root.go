@@ -71,6 +71,8 @@ func newRoot(stdout, stderr io.Writer) *cobra.Command {
 	root.AddCommand(a.locksCommand())
 	root.AddCommand(a.hungCommand())
 	root.AddCommand(a.memCommand(), a.slabCommand(), a.whatisCommand())
+	root.AddCommand(a.dentriesCommand())
+	root.AddCommand(a.inodesCommand())
 	return root
 }
 

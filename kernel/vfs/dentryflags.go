@@ -18,6 +18,7 @@ type dentryFlags struct {
 	shrinkList uint32
 	mounted    uint32 // since 2.6.38; before that d_mounted counts
 	entryType  uint32 // mask; since 3.13
+	killed     uint32 // since 3.12
 }
 
 // flagName is one bit of d_flags, or one value of a field of several bits.
@@ -88,6 +89,7 @@ func (fs *FS) resolveFlags() {
 		shrinkList: fs.flagBit("SHRINK_LIST"),
 		mounted:    fs.flagBit("MOUNTED"),
 		entryType:  fs.flagMask("MISS_TYPE"),
+		killed:     fs.flagBit("DENTRY_KILLED"),
 	}
 }
 

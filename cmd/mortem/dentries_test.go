@@ -1,0 +1,82 @@
+package main
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/kmortem/mortem/analysis/census"
+	"github.com/kmortem/mortem/fixtures"
+	"github.com/kmortem/mortem/kernel/kerneltest"
+)
+
+// onMain runs a command on the main boot's dump.
+func onMain(t *testing.T, command string, args ...string) (status int, stdout, stderr string) {
+	t.Helper()
+	base := []string{command, "--vmlinux", fixtures.Path(t, kerneltest.Vmlinux), fixtures.Path(t, kerneltest.Main)}
+	return mortem(t, append(base, args...)...)
+}
+
+func TestCensus(t *testing.T) {
+	for _, c := range []struct {
+		command string
+		args    []string
+		status  int
+		says    []string
+	}{
+		{"dentries", nil, exitAnswered, []string{"36533 dentries", "cache dentry", "unused on the LRU, referenced", "/mortem/a", "BY DIRECTORY",
+			".<n>_dOeSnotExist_.db", "nr_dentry is 35629; counted are 35629", "13 were walked, 0 of them", "holder (cwd)", "NSS_SDB_USE_CACHE=yes", "vfs_cache_pressure does not help"}},
+		{"dentries", []string{"--fail-on", "info"}, exitFinding, []string{"FINDINGS"}},
+		{"dentries", []string{"--dir", "/mnt/many", "--top", "1"}, exitAnswered, []string{"of directory /mnt/many only", "400 dentries", "file-<n>.dat"}},
+		{"dentries", []string{"--sb", "vdb"}, exitAnswered, []string{"2 dentries", "/frozen"}},
+		{"dentries", []string{"--sb", "/mnt"}, exitAnswered, []string{"22981 dentries"}},
+		{"dentries", []string{"--pattern", "blob-<uuid>.tmp"}, exitAnswered, []string{"500 dentries", "/mnt/var/cache"}},
+		{"dentries", []string{"--by-chains", "--walk-lru", "-1"}, exitAnswered, []string{"35148 hashed dentries: a lower bound", "0 were walked"}},
+		{"inodes", nil, exitAnswered, []string{"16709 inodes: 15805 in use", "nr_inodes is 15805; counted are 15805", "DELETED AND IN USE", "/run/gone-exe"}},
+	} {
+		status, out, errs := onMain(t, c.command, c.args...)
+		if status != c.status || errs != "" {
+			t.Errorf("%s %v: status %d, %s", c.command, c.args, status, errs)
+		}
+		for _, want := range c.says {
+			if !strings.Contains(out, want) {
+				t.Errorf("%s %v does not say %q:\n%s", c.command, c.args, want, out)
+			}
+		}
+	}
+}
+
+func TestCensusJSON(t *testing.T) {
+	status, out, errs := onMain(t, "dentries", "--json", "--top", "2")
+	var r census.DentryReport
+	if err := json.Unmarshal([]byte(out), &r); err != nil || status != exitAnswered || errs != "" {
+		t.Fatalf("status %d, %v, %s", status, err, errs)
+	}
+	if len(r.Directories) != 2 || len(r.Patterns) != 2 || r.Dentries.Total != 36533 || r.Supers[0].LRUCounter == nil || len(r.Held) == 0 || len(r.States) == 0 {
+		t.Errorf("%+v", r)
+	}
+	status, out, errs = onMain(t, "inodes", "--json")
+	var i census.InodeReport
+	if err := json.Unmarshal([]byte(out), &i); err != nil || status != exitAnswered || errs != "" {
+		t.Fatalf("status %d, %v, %s", status, err, errs)
+	}
+	if i.Inodes.Total != 16709 || len(i.Supers) < 20 || len(i.Caches) == 0 || len(i.Deleted) == 0 {
+		t.Errorf("%+v", i)
+	}
+}
+
+func TestCensusUsage(t *testing.T) {
+	for _, args := range [][]string{
+		{"dentries", "--top", "0"}, {"dentries", "--held", "0"}, {"dentries", "--walk-lru", "0"}, {"dentries", "--pattern", "[a"}, {"dentries", "--dir", "/no/such"},
+		{"dentries", "--sb", "nosuch"}, {"dentries", "--sb", "tmpfs"}, {"dentries", "--fail-on", "never"}, {"inodes", "--held", "0"}, {"inodes", "--fail-on", "never"},
+	} {
+		if status, out, errs := onMain(t, args[0], args[1:]...); status != exitUsage || out != "" || strings.Count(errs, "\n") != 1 {
+			t.Errorf("%v: status %d, %q, %q", args, status, out, errs)
+		}
+	}
+	for _, command := range []string{"dentries", "inodes"} {
+		if status, _, errs := mortem(t, command); status != exitUsage || strings.Count(errs, "\n") != 1 {
+			t.Errorf("%s: status %d, %q", command, status, errs)
+		}
+	}
+}
