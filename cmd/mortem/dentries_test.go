@@ -10,8 +10,8 @@ import (
 	"github.com/kmortem/mortem/kernel/kerneltest"
 )
 
-// onMain runs a command on the main boot's dump.
-func onMain(t *testing.T, command string, args ...string) (status int, stdout, stderr string) {
+// censusOn runs a command on the main boot's dump.
+func censusOn(t *testing.T, command string, args ...string) (status int, stdout, stderr string) {
 	t.Helper()
 	base := []string{command, "--vmlinux", fixtures.Path(t, kerneltest.Vmlinux), fixtures.Path(t, kerneltest.Main)}
 	return mortem(t, append(base, args...)...)
@@ -34,7 +34,7 @@ func TestCensus(t *testing.T) {
 		{"dentries", []string{"--by-chains", "--walk-lru", "-1"}, exitAnswered, []string{"35148 hashed dentries: a lower bound", "0 were walked"}},
 		{"inodes", nil, exitAnswered, []string{"16709 inodes: 15805 in use", "nr_inodes is 15805; counted are 15805", "DELETED AND IN USE", "/run/gone-exe"}},
 	} {
-		status, out, errs := onMain(t, c.command, c.args...)
+		status, out, errs := censusOn(t, c.command, c.args...)
 		if status != c.status || errs != "" {
 			t.Errorf("%s %v: status %d, %s", c.command, c.args, status, errs)
 		}
@@ -47,7 +47,7 @@ func TestCensus(t *testing.T) {
 }
 
 func TestCensusJSON(t *testing.T) {
-	status, out, errs := onMain(t, "dentries", "--json", "--top", "2")
+	status, out, errs := censusOn(t, "dentries", "--json", "--top", "2")
 	var r census.DentryReport
 	if err := json.Unmarshal([]byte(out), &r); err != nil || status != exitAnswered || errs != "" {
 		t.Fatalf("status %d, %v, %s", status, err, errs)
@@ -55,7 +55,7 @@ func TestCensusJSON(t *testing.T) {
 	if len(r.Directories) != 2 || len(r.Patterns) != 2 || r.Dentries.Total != 36533 || r.Supers[0].LRUCounter == nil || len(r.Held) == 0 || len(r.States) == 0 {
 		t.Errorf("%+v", r)
 	}
-	status, out, errs = onMain(t, "inodes", "--json")
+	status, out, errs = censusOn(t, "inodes", "--json")
 	var i census.InodeReport
 	if err := json.Unmarshal([]byte(out), &i); err != nil || status != exitAnswered || errs != "" {
 		t.Fatalf("status %d, %v, %s", status, err, errs)
@@ -70,7 +70,7 @@ func TestCensusUsage(t *testing.T) {
 		{"dentries", "--top", "0"}, {"dentries", "--held", "0"}, {"dentries", "--walk-lru", "0"}, {"dentries", "--pattern", "[a"}, {"dentries", "--dir", "/no/such"},
 		{"dentries", "--sb", "nosuch"}, {"dentries", "--sb", "tmpfs"}, {"dentries", "--fail-on", "never"}, {"inodes", "--held", "0"}, {"inodes", "--fail-on", "never"},
 	} {
-		if status, out, errs := onMain(t, args[0], args[1:]...); status != exitUsage || out != "" || strings.Count(errs, "\n") != 1 {
+		if status, out, errs := censusOn(t, args[0], args[1:]...); status != exitUsage || out != "" || strings.Count(errs, "\n") != 1 {
 			t.Errorf("%v: status %d, %q, %q", args, status, out, errs)
 		}
 	}
