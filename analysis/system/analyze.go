@@ -84,7 +84,7 @@ func (c *collector) machine() {
 	var err error
 	c.r.Present, err = present(c.k)
 	c.unknown("memory of the nodes", err)
-	c.r.Managed, err = managed(c.k)
+	c.r.Managed, err = c.k.Managed()
 	c.unknown("memory of the page allocator", err)
 }
 

@@ -53,15 +53,3 @@ func nodePages(k *kernel.Kernel, pointer uint64) (uint64, error) {
 	}
 	return node.Field("node_present_pages").Uint()
 }
-
-// managed is what the page allocator has (totalram_pages, _totalram_pages since
-// 5.0).
-func managed(k *kernel.Kernel) (uint64, error) {
-	for _, name := range []string{"_totalram_pages", "totalram_pages"} {
-		if addr, err := k.Symbol(name); err == nil {
-			n, err := k.Uint64(addr)
-			return n * k.PageSize(), err
-		}
-	}
-	return 0, fmt.Errorf("symbol totalram_pages: %w", kernel.ErrNotFound)
-}

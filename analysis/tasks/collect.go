@@ -33,7 +33,8 @@ func Analyze(ctx context.Context, fs *vfs.FS, opt Options) (*Report, error) {
 	k := fs.Kernel()
 	c := &collector{k: k, opt: choose(&opt), byAddr: map[uint64]*task.Task{}, running: map[uint64]bool{}, idle: map[uint64]bool{},
 		memory: map[uint64]*task.Memory{},
-		report: &Report{Tasks: []Task{}, Differences: []Difference{}, Coverage: k.NewCoverage(), MemoryTotal: managed(k)}}
+		report: &Report{Tasks: []Task{}, Differences: []Difference{}, Coverage: k.NewCoverage()}}
+	c.report.MemoryTotal, _ = k.Managed() // 0 where it is not known
 	var err error
 	if c.reader, err = task.New(k); err != nil {
 		return nil, err
@@ -76,19 +77,6 @@ func (c *collector) queues() []sched.Queue {
 		c.clocks.add(q)
 	}
 	return queues
-}
-
-// managed is how many bytes the kernel's page allocator manages (totalram_pages,
-// _totalram_pages since 5.0).
-func managed(k *kernel.Kernel) uint64 {
-	for _, name := range []string{"_totalram_pages", "totalram_pages"} {
-		if addr, err := k.Symbol(name); err == nil {
-			if n, err := k.Uint64(addr); err == nil {
-				return n * k.PageSize()
-			}
-		}
-	}
-	return 0
 }
 
 // find finds all tasks: the idle ones by the run queues, the others by the list of
