@@ -352,6 +352,13 @@ func (f *forms) readRT(k *kernel.Kernel) {
 	}
 	r.owner, ok[3] = at(l, "owner")
 	r.waiters, ok[4] = at(l, "waiters.rb_root.rb_node", "waiters.rb_node", "waiters", "wait_list")
+	if r.plist {
+		// In order of priority all hang from node_list; prio_list, which was in the
+		// head too until 2.6.39, has one of each priority (include/linux/plist.h).
+		if off, ok := at(typeOf(k, "struct plist_head"), "node_list"); ok {
+			r.waiters += off
+		}
+	}
 	r.size = uint64(l.Size())
 	r.ok = ok[0] && ok[1] && ok[2] && ok[3] && ok[4]
 	if m := typeOf(k, "struct mutex"); m != nil {
