@@ -46,7 +46,7 @@ func (a *app) slabCommand() *cobra.Command {
 	fl.BoolVar(&opt.Verify, "verify", false, "follow the list of free objects of every slab")
 	fl.BoolVar(&opt.References, "references", false, "look through the objects of all slabs for pointers to the caches")
 	a.kernelFlags(fl)
-	c.AddCommand(a.slabObjectsCommand())
+	c.AddCommand(a.slabObjectsCommand(), a.slabTracksCommand(), a.slabTraceCommand())
 	return c
 }
 
@@ -61,7 +61,7 @@ func contains(list []string, s string) bool {
 
 // slabError is the exit status of an error about slab caches.
 func slabError(err error) error {
-	if errors.Is(err, kslab.ErrNoCache) {
+	if errors.Is(err, kslab.ErrNoCache) || errors.Is(err, kslab.ErrNoTracks) {
 		return &exitError{exitUsage, err}
 	}
 	return &exitError{exitUnusable, err}
