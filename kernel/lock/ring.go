@@ -75,7 +75,7 @@ func (b *builder) follow(node uint64, sh shape) *ring {
 		return nil
 	}
 	r := &ring{}
-	after, err := b.forwards(r, node, next, sh)
+	after, last, err := b.forwards(r, node, next, sh)
 	if err == nil {
 		r.closed = true
 		r.nodes = after
@@ -87,40 +87,44 @@ func (b *builder) follow(node uint64, sh shape) *ring {
 		}
 	}
 	r.broken = err
-	b.backwards(r, node, prev, sh, after)
+	first := b.backwards(r, node, prev, sh, after)
+	if r.head == 0 && first == last && inKernel(first) {
+		// Both ends lead to the same place, which is the head even if it cannot be
+		// read.
+		r.head = first
+	}
 	return r
 }
 
-// forwards collects the nodes from one on, with those behind the head first.
-func (b *builder) forwards(r *ring, node, next uint64, sh shape) ([]uint64, error) {
+// forwards collects the nodes from one on, with those behind the head first. With an
+// error comes the address at which the list breaks.
+func (b *builder) forwards(r *ring, node, next uint64, sh shape) ([]uint64, uint64, error) {
 	nodes := []uint64{node}
 	split := 0 // how many come before the head was met
 	from := node
 	for at := next; at != node; {
 		back, ok := b.uint64At(at + 8)
 		if !ok || back != from {
-			return order(nodes, split), fmt.Errorf("%w behind %#x: %#x does not lead back", errRing, from, at)
+			return order(nodes, split), at, fmt.Errorf("%w behind %#x: %#x does not lead back", errRing, from, at)
 		}
 		switch {
 		case b.member(at, sh):
 			nodes = append(nodes, at)
 		case r.head != 0:
-			return order(nodes, split), fmt.Errorf("%w at %#x: it is neither a waiter nor the head", errRing, at)
+			return order(nodes, split), at, fmt.Errorf("%w at %#x: it is neither a waiter nor the head", errRing, at)
 		default:
 			r.head, split = at, len(nodes)
 		}
 		if len(nodes) > maxWaiters {
-			return order(nodes, split), fmt.Errorf("%w: it has more entries than there can be", errRing)
+			return order(nodes, split), at, fmt.Errorf("%w: it has more entries than there can be", errRing)
 		}
 		var readable bool
-		if from = at; !inKernel(at) {
-			return order(nodes, split), fmt.Errorf("%w at %#x", errRing, at)
-		}
-		if at, readable = b.uint64At(at); !readable {
-			return order(nodes, split), fmt.Errorf("%w behind %#x: it cannot be read", errRing, from)
+		from = at
+		if at, readable = b.uint64At(at); !readable || !inKernel(at) {
+			return order(nodes, split), at, fmt.Errorf("%w behind %#x: what follows cannot be read", errRing, from)
 		}
 	}
-	return order(nodes, split), nil
+	return order(nodes, split), 0, nil
 }
 
 // order puts the nodes that follow the head first.
@@ -132,12 +136,12 @@ func order(nodes []uint64, split int) []uint64 {
 }
 
 // backwards goes on from the first node towards the head, or to a break on that
-// side.
-func (b *builder) backwards(r *ring, node, prev uint64, sh shape, after []uint64) {
+// side, of which it returns the address.
+func (b *builder) backwards(r *ring, node, prev uint64, sh shape, after []uint64) (at uint64) {
 	known := len(after)
 	var before []uint64
 	from := node
-	for at := prev; at != node && len(before) < maxWaiters; {
+	for at = prev; at != node && len(before) < maxWaiters; {
 		next, ok := b.uint64At(at)
 		if !ok || next != from || !inKernel(at) {
 			break
@@ -159,4 +163,5 @@ func (b *builder) backwards(r *ring, node, prev uint64, sh shape, after []uint64
 		r.nodes = append(r.nodes, before[i])
 	}
 	r.nodes = append(r.nodes, after...)
+	return at
 }
