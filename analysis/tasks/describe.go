@@ -55,12 +55,27 @@ func (c *collector) more(t *Task, tk *task.Task, m *task.More, fail func(error))
 	if c.opt.Long {
 		c.long(t, tk, m, mem, fail)
 	}
+	if c.opt.Mounts {
+		t.Mounts = c.mounts(tk, m, fail)
+	}
 	if c.opt.Files {
 		t.Files = c.files(m, fail)
 	}
 	if mem != nil && !t.Kernel && (c.opt.Long || c.opt.Env) {
 		t.Program = c.program(mem)
 	}
+}
+
+func (c *collector) mounts(tk *task.Task, m *task.More, fail func(error)) []Mount {
+	found, err := c.details.Mounts(tk, m)
+	fail(err)
+	var list []Mount
+	for i := range found {
+		f := &found[i]
+		list = append(list, Mount{Addr: kernel.Addr(f.Addr), ID: f.ID, Parent: f.ParentID, Major: f.SB.Major(), Minor: f.SB.Minor(),
+			Inside: f.Inside, Path: f.Path, Type: f.SB.Type, Source: f.Device, Options: f.Options(), Super: f.SB.Options(), SB: kernel.Addr(f.Super)})
+	}
+	return list
 }
 
 func (c *collector) parent(addr uint64, fail func(error)) int32 {

@@ -65,6 +65,7 @@ type Task struct {
 	Signals  *Signals `json:"signals,omitempty"`
 	Place    *Place   `json:"place,omitempty"`
 	Files    []File   `json:"files,omitempty"`
+	Mounts   []Mount  `json:"mounts,omitempty"` // in its mount namespace and below its root, with Options.Mounts
 	Program  *Program `json:"program,omitempty"`
 }
 
@@ -155,6 +156,24 @@ type Place struct {
 	Root string `json:"root"`
 	Cwd  string `json:"cwd"`
 	Exe  string `json:"exe,omitempty"`
+}
+
+// Mount is a mount, as /proc/PID/mountinfo tells it.
+type Mount struct {
+	Addr   kernel.Addr `json:"mount"` // of the struct mount
+	ID     int32       `json:"id"`
+	Parent int32       `json:"parent_id"` // of the mount that it is on
+	Major  uint32      `json:"major"`
+	Minor  uint32      `json:"minor"`
+	Inside string      `json:"root"` // what of the file system is mounted
+	Path   string      `json:"path"` // where, seen from the task's root
+	Type   string      `json:"type"`
+	Source string      `json:"source"`
+	// Options are those of the mount, Super those that all file systems have; what
+	// is particular to one type is not known.
+	Options []string    `json:"options"`
+	Super   []string    `json:"super_options"`
+	SB      kernel.Addr `json:"super_block"`
 }
 
 // File is an open file.

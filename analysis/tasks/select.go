@@ -27,6 +27,7 @@ type Options struct {
 
 	Long   bool // Sched, Memory, Identity, Signals, Place, Program.Args
 	Files  bool
+	Mounts bool // Task.Mounts
 	Env    bool // Program.Env
 	Queues bool // the run queues and the throttled groups
 }

@@ -33,13 +33,13 @@ func (a *app) psCommand() *cobra.Command {
 			"and RSS are in KiB, names of kernel threads stand in brackets. The states are RU running or\n" +
 			"runnable, IN sleeping, UN not to be woken by signals, ID an idle kernel thread, ST stopped, TR\n" +
 			"traced, PA parked, NE new, ZO exited and not waited for, DE exited. With --json everything\n" +
-			"that is known of the chosen tasks is printed.\n\n" +
+			"that is known of the chosen tasks is printed, but for mounts, which need --mounts.\n\n" +
 			"The list of tasks and the pid structures are compared; a task that only one of them leads\n" +
 			"to is named on its own.",
 		Example: "  mortem ps --vmlinux vmlinux vmcore\n" +
 			"  mortem ps --vmlinux vmlinux --state D --long vmcore\n" +
 			"  mortem ps --vmlinux vmlinux --user --sort rss vmcore\n" +
-			"  mortem ps --vmlinux vmlinux --files vmcore 289\n" +
+			"  mortem ps --vmlinux vmlinux --files --mounts vmcore 289\n" +
 			"  mortem ps --vmlinux vmlinux --runq vmcore",
 		Args: atLeast(1, "the dump"),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -68,6 +68,7 @@ func (a *app) psCommand() *cobra.Command {
 	fl.StringVar(&opt.Sort, "sort", "pid", "sort by "+strings.Join(tasks.Sorts(), ", ")+" (ran: who ran last)")
 	fl.BoolVarP(&opt.Long, "long", "l", false, "print times, priority, ids, namespaces, groups, directories and command line")
 	fl.BoolVar(&opt.Files, "files", false, "print the open files")
+	fl.BoolVar(&opt.Mounts, "mounts", false, "print the mounts that the task can reach")
 	fl.BoolVar(&opt.Env, "env", false, "print the environment")
 	fl.BoolVar(&opt.Queues, "runq", false, "print the run queues and the groups with a quota instead")
 	a.kernelFlags(fl)
@@ -169,6 +170,7 @@ func printTasks(w *printer, r *tasks.Report, opt *tasks.Options) {
 		if opt.Files {
 			printFiles(w, t)
 		}
+		printMounts(w, t)
 		if opt.Env && t.Program != nil {
 			printStrings(w, "environment", t.Program.Env, t.Program.EnvWhy)
 		}
@@ -287,6 +289,23 @@ func printFiles(w *printer, t *tasks.Task) {
 	for i := range t.Files {
 		f := &t.Files[i]
 		field(w, "fd "+strconv.Itoa(f.FD), "%016x %s  (%s, at %d)", uint64(f.Addr), f.Path, strings.Join(f.Flags, " "), f.Pos)
+	}
+}
+
+// printMounts prints mounts as mount(8) does. Options that only the file system's
+// own code can tell are not among them.
+func printMounts(w *printer, t *tasks.Task) {
+	for i := range t.Mounts {
+		m := &t.Mounts[i]
+		options := slices.Clone(m.Options)
+		if m.Super[0] == "ro" {
+			options[0] = "ro"
+		}
+		part := ""
+		if m.Inside != "/" {
+			part = " from " + m.Inside
+		}
+		field(w, "mount "+strconv.Itoa(int(m.ID)), "%s%s on %s type %s (%s)", m.Source, part, m.Path, m.Type, strings.Join(append(options, m.Super[1:]...), ","))
 	}
 }
 

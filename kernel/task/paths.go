@@ -52,6 +52,11 @@ func (p *paths) mount(addr uint64) (*vfs.Mount, bool) {
 		}
 	})
 	m, ok := p.mounts[addr]
+	if !ok && !p.fs.AllMounts() {
+		var err error
+		m, err = p.fs.Mount(addr)
+		ok = err == nil && m.Root != 0 && m.Super != 0
+	}
 	return m, ok
 }
 
@@ -72,15 +77,22 @@ func (p *paths) of(vfsmount, dentry uint64) (string, error) {
 	if !p.fs.Hashed(d) && !d.Root() {
 		deleted = " (deleted)"
 	}
-	path, err := p.climb(vfsmount-p.inner, d)
+	path, _, err := p.climb(place{vfsmount - p.inner, d}, place{})
 	return path + deleted, err
 }
 
 // maxParts bounds how many names a path can have.
 const maxParts = 1 << 16
 
-// climb collects the names from a dentry up to the root of the topmost mount.
-func (p *paths) climb(mount uint64, d *vfs.Dentry) (string, error) {
+// place is a struct path: a mount, by its address, and a dentry in it.
+type place struct {
+	mount  uint64
+	dentry *vfs.Dentry
+}
+
+// climb collects the names from a place up to another one, or to the root of the
+// topmost mount where it does not meet that.
+func (p *paths) climb(at, top place) (path string, met bool, err error) {
 	var parts []string
 	finish := func(start string) string {
 		slices.Reverse(parts)
@@ -89,32 +101,35 @@ func (p *paths) climb(mount uint64, d *vfs.Dentry) (string, error) {
 		}
 		return start + strings.Join(parts, "")
 	}
-	m, known := p.mount(mount)
+	d := at.dentry
+	m, known := p.mount(at.mount)
 	for range maxParts {
 		switch {
+		case known && top.dentry != nil && m.Addr == top.mount && d.Addr == top.dentry.Addr:
+			return finish(""), true, nil
 		case known && d.Addr == m.Root && m.Parent == m.Addr:
-			return finish(""), nil
+			return finish(""), false, nil
 		case known && d.Addr == m.Root:
 			up, err := p.fs.Dentry(m.Mountpoint)
 			if err != nil {
-				return finish("…"), err
+				return finish("…"), false, err
 			}
 			d = up
 			m, known = p.mount(m.Parent)
 		case d.Root():
-			return finish(""), nil
+			return finish(""), false, nil
 		default:
 			name, err := p.fs.NameOf(d)
 			if err != nil {
-				return finish("…"), err
+				return finish("…"), false, err
 			}
 			parts = append(parts, "/"+name)
 			if d, err = p.fs.Dentry(d.Parent); err != nil {
-				return finish("…"), err
+				return finish("…"), false, err
 			}
 		}
 	}
-	return finish("…"), fmt.Errorf("struct dentry at %#x has more than %d ancestors", d.Addr, maxParts)
+	return finish("…"), false, fmt.Errorf("struct dentry at %#x has more than %d ancestors", d.Addr, maxParts)
 }
 
 // special names the objects that lie in no directory: pipes, sockets, namespaces

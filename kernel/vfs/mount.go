@@ -20,32 +20,38 @@ type mountLayout struct {
 	Instance   kernel.U64
 	List       kernel.U64
 	ID         kernel.I32
+	Unique     kernel.U64
+	Flags      kernel.Uint
 	size       int
 	embedded   uint64 // offset of the struct vfsmount inside
 }
 
 type newMountLayout struct {
 	kernel.Layout `kernel:"struct mount"`
-	Parent        kernel.U64 `kernel:"mnt_parent"`
-	Mountpoint    kernel.U64 `kernel:"mnt_mountpoint"`
-	Root          kernel.U64 `kernel:"mnt.mnt_root"`
-	Super         kernel.U64 `kernel:"mnt.mnt_sb"`
-	Namespace     kernel.U64 `kernel:"mnt_ns"`
-	DevName       kernel.U64 `kernel:"mnt_devname"`
-	Instance      kernel.U64 `kernel:"mnt_instance.next|mnt_next_for_sb"`
-	ID            kernel.I32 `kernel:"mnt_id"`
+	Parent        kernel.U64  `kernel:"mnt_parent"`
+	Mountpoint    kernel.U64  `kernel:"mnt_mountpoint"`
+	Root          kernel.U64  `kernel:"mnt.mnt_root"`
+	Super         kernel.U64  `kernel:"mnt.mnt_sb"`
+	Namespace     kernel.U64  `kernel:"mnt_ns"`
+	DevName       kernel.U64  `kernel:"mnt_devname"`
+	Instance      kernel.U64  `kernel:"mnt_instance.next|mnt_next_for_sb"`
+	List          kernel.U64  `kernel:"mnt_list.next,optional"`
+	ID            kernel.I32  `kernel:"mnt_id"`
+	Unique        kernel.U64  `kernel:"mnt_id_unique,optional"` // since 6.8
+	Flags         kernel.Uint `kernel:"mnt.mnt_flags"`
 }
 
 type oldMountLayout struct {
 	kernel.Layout `kernel:"struct vfsmount"`
-	Parent        kernel.U64 `kernel:"mnt_parent"`
-	Mountpoint    kernel.U64 `kernel:"mnt_mountpoint"`
-	Root          kernel.U64 `kernel:"mnt_root"`
-	Super         kernel.U64 `kernel:"mnt_sb"`
-	Namespace     kernel.U64 `kernel:"mnt_ns"`
-	DevName       kernel.U64 `kernel:"mnt_devname"`
-	List          kernel.U64 `kernel:"mnt_list.next"`
-	ID            kernel.I32 `kernel:"mnt_id"`
+	Parent        kernel.U64  `kernel:"mnt_parent"`
+	Mountpoint    kernel.U64  `kernel:"mnt_mountpoint"`
+	Root          kernel.U64  `kernel:"mnt_root"`
+	Super         kernel.U64  `kernel:"mnt_sb"`
+	Namespace     kernel.U64  `kernel:"mnt_ns"`
+	DevName       kernel.U64  `kernel:"mnt_devname"`
+	List          kernel.U64  `kernel:"mnt_list.next"`
+	ID            kernel.I32  `kernel:"mnt_id"`
+	Flags         kernel.Uint `kernel:"mnt_flags"`
 }
 
 func (m *mountLayout) resolve(k *kernel.Kernel) error {
@@ -63,7 +69,7 @@ func (m *mountLayout) resolve(k *kernel.Kernel) error {
 			return err
 		}
 		*m = mountLayout{Parent: l.Parent, Mountpoint: l.Mountpoint, Root: l.Root, Super: l.Super,
-			Namespace: l.Namespace, DevName: l.DevName, Instance: l.Instance, ID: l.ID,
+			Namespace: l.Namespace, DevName: l.DevName, Instance: l.Instance, List: l.List, ID: l.ID, Unique: l.Unique, Flags: l.Flags,
 			size: l.Size(), embedded: uint64(inner.Offset)}
 		return nil
 	}
@@ -72,7 +78,7 @@ func (m *mountLayout) resolve(k *kernel.Kernel) error {
 		return err
 	}
 	*m = mountLayout{Parent: l.Parent, Mountpoint: l.Mountpoint, Root: l.Root, Super: l.Super,
-		Namespace: l.Namespace, DevName: l.DevName, List: l.List, ID: l.ID, size: l.Size()}
+		Namespace: l.Namespace, DevName: l.DevName, List: l.List, ID: l.ID, Flags: l.Flags, size: l.Size()}
 	return nil
 }
 
@@ -86,6 +92,8 @@ type Mount struct {
 	Super      uint64 // the super_block
 	Namespace  uint64 // mnt_ns; 0 for a mount that was detached
 	Device     string // mnt_devname, escaped
+	Flags      uint64 // mnt_flags, MNT_*
+	Unique     uint64 // mnt_id_unique, since 6.8, in the order of mounting
 	Internal   bool   // made by the kernel for itself (kern_mount)
 }
 
@@ -200,13 +208,28 @@ func (m *Mounts) collectByNamespace() {
 }
 
 func (m *Mounts) add(addr uint64) {
-	l := &m.fs.mount
-	b, err := m.fs.k.Peek(addr, make([]byte, l.size))
+	mount, err := m.fs.Mount(addr)
 	if err != nil {
-		m.Coverage.Fail(fmt.Errorf("struct mount at %#x: %w", addr, err))
+		m.Coverage.Fail(err)
 		return
 	}
 	m.Coverage.Read++
+	m.all = append(m.all, mount)
+	m.byAddr[addr] = mount
+	m.bySuper[mount.Super] = append(m.bySuper[mount.Super], mount)
+	if mount.Parent != mount.Addr {
+		m.on[mountpoint{mount.Parent, mount.Mountpoint}] = mount
+	}
+}
+
+// Mount reads the struct mount (struct vfsmount before 3.3) at a kernel virtual
+// address.
+func (fs *FS) Mount(addr uint64) (*Mount, error) {
+	l := &fs.mount
+	b, err := fs.k.Peek(addr, make([]byte, l.size))
+	if err != nil {
+		return nil, fmt.Errorf("struct mount at %#x: %w", addr, err)
+	}
 	mount := &Mount{
 		Addr:       addr,
 		ID:         l.ID.Get(b),
@@ -215,20 +238,19 @@ func (m *Mounts) add(addr uint64) {
 		Root:       l.Root.Get(b),
 		Super:      l.Super.Get(b),
 		Namespace:  l.Namespace.Get(b),
+		Flags:      l.Flags.Get(b),
+	}
+	if l.Unique.Has() {
+		mount.Unique = l.Unique.Get(b)
 	}
 	// MNT_NS_INTERNAL is an error pointer (fs/mount.h, since 3.4).
 	if const4k := uint64(4096); mount.Namespace > -const4k {
 		mount.Internal, mount.Namespace = true, 0
 	}
-	if name, err := m.fs.k.CString(l.DevName.Get(b), maxLabel); err == nil {
+	if name, err := fs.k.CString(l.DevName.Get(b), maxLabel); err == nil {
 		mount.Device = cstr.Show(name)
 	}
-	m.all = append(m.all, mount)
-	m.byAddr[addr] = mount
-	m.bySuper[mount.Super] = append(m.bySuper[mount.Super], mount)
-	if mount.Parent != mount.Addr {
-		m.on[mountpoint{mount.Parent, mount.Mountpoint}] = mount
-	}
+	return mount, nil
 }
 
 // All are the mounts in the order in which they were found.
