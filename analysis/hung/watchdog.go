@@ -80,9 +80,11 @@ func number64(k *kernel.Kernel, name string) *uint64 {
 	return &n
 }
 
-// perCPUNames are variables that had several names over time.
+// Per-CPU variables that had several names over time, and the prefix per_cpu__ until
+// 2.6.32: kernel/softlockup.c, kernel/watchdog.c since 2.6.36, kernel/watchdog_hld.c
+// from 4.10 to 6.4.
 var (
-	touchNames = []string{"watchdog_touch_ts", "softlockup_touch_ts", "per_cpu__softlockup_touch_ts", "touch_timestamp", "per_cpu__touch_timestamp"}
+	touchNames = []string{"watchdog_touch_ts", "softlockup_touch_ts", "touch_timestamp"}
 	warnNames  = []string{"soft_watchdog_warn"}
 	hardNames  = []string{"watchdog_hardlockup_warned", "hard_watchdog_warn"}
 )
@@ -146,7 +148,9 @@ func (a *analyzer) perCPU(cpu, size int, names []string) uint64 {
 	for _, name := range names {
 		variable, err := a.k.Symbol(name)
 		if err != nil {
-			continue
+			if variable, err = a.k.Symbol("per_cpu__" + name); err != nil {
+				continue
+			}
 		}
 		addr, err := a.k.PerCPU(variable, uint64(cpu))
 		if err != nil {

@@ -2,6 +2,7 @@ package locks
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/kmortem/mortem/kernel/lock"
@@ -12,7 +13,7 @@ import (
 func Name(l *lock.Lock) string {
 	name := l.Symbol
 	if o := l.Object; name == "" && o != nil {
-		name = objectName(l, o)
+		name = objectName(o)
 	}
 	if name == "" {
 		name = l.Addr.String()
@@ -25,30 +26,25 @@ func Name(l *lock.Lock) string {
 
 // objectName is such as "mmap_lock of process 256 mmaphog", or "i_rwsem of
 // /mnt/data/file".
-func objectName(l *lock.Lock, o *lock.Object) string {
-	member := o.Member
-	if member == "" {
-		member = string(l.Kind)
+func objectName(o *lock.Object) string {
+	if strings.HasPrefix(o.Member, "+") { // where in an object of a slab cache
+		return fmt.Sprintf("at %s%s, in %s", o.Addr, o.Member, o.Cache)
 	}
 	kind := strings.TrimPrefix(o.Type, "struct ")
-	if member[0] == '+' { // where in an object of a slab cache
-		return fmt.Sprintf("at %s%s, in %s", o.Addr, member, o.Cache)
-	}
+	of := ""
 	switch {
 	case o.PID != 0:
-		return strings.TrimSpace(fmt.Sprintf("%s of process %d %s", member, o.PID, o.Comm))
-	case o.Path != "" && member == string(l.Kind):
-		return "of " + o.Path
+		of = strings.TrimSpace(fmt.Sprintf("of process %d %s", o.PID, o.Comm))
 	case o.Path != "":
-		return member + " of " + o.Path
+		of = "of " + o.Path
 	case o.Super != "":
-		return member + " of " + o.Super
+		of = "of " + o.Super
 	case kind != "":
-		return fmt.Sprintf("%s of %s %s", member, kind, o.Addr)
+		of = fmt.Sprintf("of %s %s", kind, o.Addr)
 	case o.Cache != "":
-		return fmt.Sprintf("%s in an object of %s at %s", member, o.Cache, o.Addr)
+		of = fmt.Sprintf("in an object of %s at %s", o.Cache, o.Addr)
 	}
-	return ""
+	return strings.TrimSpace(o.Member + " " + of)
 }
 
 // TaskName is a task as people name it: PID and comm, or what is known of one that
@@ -124,13 +120,8 @@ func (b *builder) chainText(c *Chain) string {
 	return text
 }
 
-func hex(n uint64) string { return fmt.Sprintf("%#x", n) }
-
 // EvidenceText says in words what an edge rests on, empty where nothing is told.
 func EvidenceText(e *lock.Evidence) string {
-	if e.Text != "" {
-		return e.Text
-	}
 	var parts []string
 	add := func(format string, args ...any) { parts = append(parts, fmt.Sprintf(format, args...)) }
 	if e.CallName != "" || e.Call != 0 {
@@ -138,9 +129,17 @@ func EvidenceText(e *lock.Evidence) string {
 		if at == "" {
 			at = e.Call.String()
 		}
-		add("%s calls %s", at, e.Called)
+		if e.Called == "" {
+			add("taken at %s", at)
+		} else {
+			add("taken at %s by %s", at, e.Called)
+		}
 	}
-	if e.Function != "" {
+	if e.Text != "" {
+		add("%s", e.Text)
+		return strings.Join(parts, "; ")
+	}
+	if e.Function != "" && e.Call == 0 {
 		add("frame #%d is in %s at %s", e.Frame, e.Function, e.PC)
 	}
 	if e.Register != "" {
@@ -154,3 +153,31 @@ func EvidenceText(e *lock.Evidence) string {
 	}
 	return strings.Join(parts, ", ")
 }
+
+// HoldText says how it is known that a task holds a lock: by what, how sure, and, where
+// that is not certain, what speaks for it.
+func HoldText(h *lock.Hold) string {
+	text := "by " + string(h.Method)
+	if h.Sure == lock.Certain {
+		return text
+	}
+	text += ", " + string(h.Sure)
+	var seen []string
+	for i := range h.Evidence {
+		if e := EvidenceText(&h.Evidence[i]); e != "" && !slices.Contains(seen, e) {
+			seen = append(seen, e)
+		}
+	}
+	if len(seen) > maxReasons {
+		seen = append(seen[:maxReasons], "…")
+	}
+	if len(seen) > 0 {
+		text += ": " + strings.Join(seen, "; also: ")
+	}
+	return text
+}
+
+// maxReasons bounds what is told of one holder; Hold.Evidence has all.
+const maxReasons = 3
+
+func hex(n uint64) string { return fmt.Sprintf("%#x", n) }

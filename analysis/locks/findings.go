@@ -146,12 +146,7 @@ func (b *builder) lockEvidence(r *Root, l LockRef) finding.Evidence {
 	}
 	if r.Kind == RootTask {
 		if h := b.hold(l.Index, r.Tasks[0].Index); h != nil {
-			fact += fmt.Sprintf("; held by %s, %s", h.Method, h.Sure)
-			for i := range h.Evidence {
-				if e := EvidenceText(&h.Evidence[i]); e != "" {
-					fact += ": " + e
-				}
-			}
+			fact += "; held: known " + HoldText(h)
 		}
 	}
 	return finding.Evidence{Fact: fact, Command: "locks --lock " + l.Addr.String()}

@@ -174,10 +174,28 @@ func checkHolds(t *testing.T, r *locks.Report, g *guest, facts *truth.Truth) {
 			certain[at] = append(certain[at], tk.PID)
 		}
 	}
+	checkSuspects(t, r, g, kinds)
 	for at, kind := range kinds {
 		owned := slices.Contains([]string{"mutex", "ww_mutex", "rt_mutex"}, kind)
 		if want := g.holders[at]; owned && len(g.waiters[at]) > 0 && !slices.Equal(certain[at], want) {
 			t.Errorf("%s %s is held by %v for certain, not %v", kind, at, certain[at], want)
+		}
+	}
+}
+
+// checkSuspects: of the locks that do not say who holds them, those who do are told.
+func checkSuspects(t *testing.T, r *locks.Report, g *guest, kinds map[kernel.Addr]string) {
+	t.Helper()
+	for at, kind := range kinds {
+		if !slices.Contains([]string{"semaphore", "spinlock", "bit lock, bit 3", "percpu_rw_semaphore", "folio lock", "srcu_struct"}, kind) || len(g.waiters[at]) == 0 {
+			continue
+		}
+		for _, pid := range g.holders[at] {
+			if !slices.ContainsFunc(r.Graph.Holds, func(h lock.Hold) bool {
+				return r.Graph.Locks[h.Lock].Addr == at && r.Graph.Tasks[h.Task].PID == pid && h.Sure != lock.Certain && strings.Contains(locks.HoldText(&h), "taken at mp_")
+			}) {
+				t.Errorf("%s %s is held by %d, and that is not told", kind, at, pid)
+			}
 		}
 	}
 }

@@ -269,19 +269,9 @@ func printRoot(w *printer, r *locks.Report, root *locks.Root, f *locksFlags) {
 // holdText tells how it is known that a root holds a lock.
 func holdText(r *locks.Report, root *locks.Root, l locks.LockRef) string {
 	for i := range r.Graph.Holds {
-		h := &r.Graph.Holds[i]
-		if h.Lock != l.Index || h.Task != root.Tasks[0].Index {
-			continue
+		if h := &r.Graph.Holds[i]; h.Lock == l.Index && h.Task == root.Tasks[0].Index {
+			return locks.HoldText(h)
 		}
-		text := how(string(h.Method), h.Sure)
-		if h.Sure != lock.Certain {
-			for j := range h.Evidence {
-				if e := locks.EvidenceText(&h.Evidence[j]); e != "" {
-					text += ": " + e
-				}
-			}
-		}
-		return text
 	}
 	return ""
 }
@@ -397,6 +387,7 @@ func printLock(w *printer, r *locks.Report, i int, waits, holds []int, f *locksF
 	if l.Broken != "" {
 		w.line("      not all of it could be read: %s", l.Broken)
 	}
+	slices.SortStableFunc(waits, func(a, b int) int { return inQueue(&g.Waits[a], &g.Waits[b]) })
 	for n, at := range waits {
 		if n == shownWaiters && !f.all {
 			w.line("      … %d more wait (--all)", len(waits)-n)
@@ -404,6 +395,15 @@ func printLock(w *printer, r *locks.Report, i int, waits, holds []int, f *locksF
 		}
 		w.line("      %s", waitLine(g, &g.Waits[at]))
 	}
+}
+
+// inQueue orders waiters as they are in the lock's queue, those last whose place is not
+// known.
+func inQueue(a, b *lock.Wait) int {
+	if (a.Position < 0) != (b.Position < 0) {
+		return b.Position - a.Position
+	}
+	return a.Position - b.Position
 }
 
 func waitLine(g *lock.Snapshot, wait *lock.Wait) string {

@@ -179,7 +179,7 @@ func (l *layout) bend(reversed []bool) {
 const sweeps = 12
 
 // order sorts each layer by the mean place of the neighbours, to the right and back
-// again.
+// again; what hangs together stays together.
 func (l *layout) order() {
 	place := make([]float64, len(l.spots))
 	number := func(layer []int) {
@@ -187,7 +187,7 @@ func (l *layout) order() {
 			place[s] = float64(i)
 		}
 	}
-	l.together()
+	group := l.together()
 	for _, layer := range l.layers {
 		number(layer)
 	}
@@ -208,7 +208,7 @@ func (l *layout) order() {
 					mean[s] = average(neighbours, place)
 				}
 			}
-			slices.SortStableFunc(layer, func(a, b int) int { return cmp.Compare(mean[a], mean[b]) })
+			slices.SortStableFunc(layer, func(a, b int) int { return cmp.Or(group[a]-group[b], cmp.Compare(mean[a], mean[b])) })
 			number(layer)
 		}
 	}
@@ -222,9 +222,10 @@ func average(list []int, of []float64) float64 {
 	return sum / float64(len(list))
 }
 
-// together sorts the layers so that what hangs together lies together, to begin with.
-func (l *layout) together() {
-	group := make([]int, len(l.spots))
+// together sorts the layers so that what hangs together lies together, and numbers
+// what does.
+func (l *layout) together() (group []int) {
+	group = make([]int, len(l.spots))
 	count := 0
 	for start := range l.spots {
 		if group[start] != 0 {
@@ -247,6 +248,7 @@ func (l *layout) together() {
 	for _, layer := range l.layers {
 		slices.SortStableFunc(layer, func(a, b int) int { return group[a] - group[b] })
 	}
+	return group
 }
 
 // place gives each spot its coordinates: heights near the mean of the neighbours', in
