@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -17,7 +19,8 @@ import (
 // typeResult is the answer of "mortem type" as JSON.
 type typeResult struct {
 	Name        string       `json:"name"`
-	Size        int64        `json:"size"` // bytes
+	Size        int64        `json:"size"`             // bytes
+	Offset      *int64       `json:"offset,omitempty"` // in bytes, of a member that was asked for
 	Declaration string       `json:"declaration"`
 	Members     []typeMember `json:"members,omitempty"`
 	Constants   []constant   `json:"constants,omitempty"`
@@ -46,27 +49,35 @@ func (a *app) typeCommand() *cobra.Command {
 		Use:   "type [flags] [DUMP...] TYPE",
 		Short: "Print a type of the kernel as C, with offsets and sizes",
 		Long: "type prints the definition of a struct, union, enum or typedef as C, with the offset and\n" +
-			"size in bytes of every member, bit-fields with their first bit, and holes. With --vmlinux\n" +
-			"it needs no dump; with a dump it knows the types of loaded modules too.",
+			"size in bytes of every member, bit-fields with their first bit, and holes; or of a member\n" +
+			"its place and type. With --vmlinux it needs no dump; with a dump it knows the types of\n" +
+			"loaded modules too.",
 		Example: "  mortem type --vmlinux vmlinux 'struct dentry'\n" +
-			"  mortem type vmcore 'enum pageflags'",
+			"  mortem type vmcore enum pageflags\n" +
+			"  mortem type vmcore task_struct.se.vruntime",
 		Args: atLeast(1, "the type"),
 		RunE: func(c *cobra.Command, args []string) error {
-			name := args[len(args)-1]
-			types, done, err := a.openTypes(args[:len(args)-1])
+			files, name := splitType(args)
+			types, done, err := a.openTypes(files)
 			if err != nil {
 				return err
 			}
 			defer done()
-			t, err := lookupType(types, name)
+			t, member, err := lookupMember(types, name)
 			if err != nil {
-				return named(err)
+				return err
 			}
 			var text bytes.Buffer
+			if member != nil {
+				fmt.Fprintln(&text, memberPlace(name, member, opt.Hex))
+			}
 			if err := ctype.Print(&text, t, opt); err != nil {
 				return &exitError{exitUnusable, err}
 			}
 			r := describeType(t, name, text.String())
+			if member != nil {
+				r.Offset = &member.Offset
+			}
 			if k, ok := types.(*kernel.Kernel); ok {
 				r.Mismatch = k.Mismatch()
 			}
@@ -103,6 +114,51 @@ func (a *app) openTypes(files []string) (typeFinder, func(), error) {
 		return nil, nil, err
 	}
 	return s.kernel, s.close, nil
+}
+
+// splitType tells the files of a dump from the name of a type behind them, which
+// may be of two words.
+func splitType(args []string) (files []string, name string) {
+	last := len(args) - 1
+	if last > 0 && slices.Contains([]string{"struct", "union", "enum"}, args[last-1]) {
+		if _, err := os.Stat(args[last-1]); errors.Is(err, os.ErrNotExist) {
+			return args[:last-1], args[last-1] + " " + args[last]
+		}
+	}
+	return args[:last], args[last]
+}
+
+// lookupMember finds a type, or the type of a member, as in "struct dentry.d_name.hash".
+func lookupMember(types typeFinder, name string) (*ctype.Type, *ctype.Field, error) {
+	if strings.TrimSpace(name) == "" {
+		return nil, nil, usage("a type is needed; see 'mortem type --help'")
+	}
+	name, path, within := strings.Cut(name, ".")
+	t, err := lookupType(types, name)
+	if err != nil {
+		return nil, nil, named(err)
+	}
+	if !within {
+		return t, nil, nil
+	}
+	f, err := t.Field(strings.TrimSpace(path))
+	if err != nil {
+		return nil, nil, usage("%w", err)
+	}
+	return f.Type, &f, nil
+}
+
+// memberPlace says where a member is.
+func memberPlace(name string, f *ctype.Field, hex bool) string {
+	format := "%s is at offset %d, size %d"
+	if hex {
+		format = "%s is at offset %#x, size %#x"
+	}
+	text := fmt.Sprintf(format, name, f.Offset, f.Type.Size())
+	if f.BitSize != 0 {
+		text += fmt.Sprintf(", bit %d, %d bits", f.BitOffset, f.BitSize)
+	}
+	return text + ":"
 }
 
 // lookupType finds a type by its C name, also without the word struct, union
@@ -155,8 +211,9 @@ func (a *app) evalCommand() *cobra.Command {
 		Use:   "eval [flags] DUMP... EXPRESSION",
 		Short: "Evaluate a C expression over the dumped kernel's memory",
 		Long: "eval evaluates an expression of C over the dump: variables, members, indices, casts,\n" +
-			"dereferences, addresses, sizeof and arithmetic, and the kernel's container_of(pointer,\n" +
-			"type, member) and per_cpu(variable, cpu).",
+			"dereferences, addresses, sizeof, arithmetic and comparisons; the kernel's\n" +
+			"container_of(pointer, type, member), offsetof(type, member) and per_cpu(variable, cpu);\n" +
+			"and gdb's object@n, an array of n elements. A function stands for its address.",
 		Example: "  mortem eval --vmlinux vmlinux vmcore init_task.comm\n" +
 			"  mortem eval --vmlinux vmlinux vmcore '((struct dentry *)0xffff888004c3e6c0)->d_name'\n" +
 			"  mortem eval --vmlinux vmlinux vmcore 'container_of(super_blocks.next, struct super_block, s_list)->s_id'",

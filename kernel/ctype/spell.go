@@ -38,7 +38,10 @@ func (t *Type) declarator(name string, budget *int) (base *Type, words, declarat
 			if inner := t.StripQualifiers(); inner.Kind == Pointer {
 				name, t = pointerTo(inner, "*"+strings.TrimPrefix(t.qualifiers(), " "), name)
 			} else {
-				words += t.Kind.qualifier() + " "
+				// An array is const by itself and by its elements.
+				if word := t.Kind.qualifier() + " "; !strings.Contains(words, word) {
+					words += word
+				}
 				t = t.Elem()
 			}
 		default:

@@ -6,10 +6,14 @@
 //	container_of(super_blocks.next, struct super_block, s_list)->s_id
 //	per_cpu(nr_dentry, 1)
 //	sizeof(struct page) * 512
+//	offsetof(struct dentry, d_name.hash)
+//	init_task.cpus_mask.bits[0]@2
 //
 // There are the operators of C that only read: member, index, dereference,
-// address, cast, sizeof, and arithmetic on integers and pointers. container_of
-// and per_cpu are what they are in the kernel.
+// address, cast, sizeof, and arithmetic and comparisons of integers and pointers;
+// all integers have 64 bits. container_of, offsetof and per_cpu are what they are
+// in the kernel; a@n is gdb's, an array of n elements that begins at a. && || ?:
+// are missing, for both sides would be read.
 package expr
 
 import (

@@ -69,6 +69,8 @@ func (f *formatter) object(o *kernel.Object, depth int) {
 			return
 		}
 		f.out.WriteString(f.scalar(o.Type(), n))
+	case t.Kind == ctype.Void:
+		fmt.Fprintf(&f.out, "(its type is not known; cast its address: *(TYPE *)%#x)", o.Addr())
 	default:
 		fmt.Fprintf(&f.out, "(%s at %#x)", o.Type(), o.Addr())
 	}
@@ -149,6 +151,8 @@ func (f *formatter) scalar(t *ctype.Type, n uint64) string {
 		}
 	case s.Encoding == ctype.Bool && n < 2:
 		return []string{"false", "true"}[n]
+	case s.Name == "char" && n >= ' ' && n <= '~':
+		return fmt.Sprintf("%d %q", n, rune(n))
 	}
 	if signed(t) {
 		return fmt.Sprint(int64(n))

@@ -55,6 +55,32 @@ func (p *parser) containerOf() (Value, error) {
 	return Value{typ: pointerTo(t), number: addr - uint64(f.Offset)}, nil
 }
 
+// offsetOf is offsetof(type, member).
+func (p *parser) offsetOf() (Value, error) {
+	if err := p.expect("("); err != nil {
+		return Value{}, err
+	}
+	t, err := p.typeName()
+	if err != nil {
+		return Value{}, err
+	}
+	if err := p.expect(","); err != nil {
+		return Value{}, err
+	}
+	path, err := p.memberPath()
+	if err != nil {
+		return Value{}, err
+	}
+	f, err := t.Field(path)
+	if err != nil {
+		return Value{}, err
+	}
+	if f.BitSize != 0 {
+		return Value{}, p.fail("%s is a bit-field, which has no offset in bytes", path)
+	}
+	return Value{typ: unsignedLong, number: uint64(f.Offset)}, nil
+}
+
 // memberPath is a path of members up to a closing parenthesis.
 func (p *parser) memberPath() (string, error) {
 	var path strings.Builder

@@ -1,6 +1,9 @@
 package expr
 
-import "strings"
+import (
+	"strconv"
+	"strings"
+)
 
 type tokenKind uint8
 
@@ -24,7 +27,7 @@ type lexer struct {
 }
 
 // twoChars are the operators of two characters.
-var twoChars = []string{"->", "<<", ">>", "=="}
+var twoChars = []string{"->", "<<", ">>", "==", "!=", "<=", ">=", "&&", "||"}
 
 func (l *lexer) token() (token, bool) {
 	for l.at < len(l.text) && strings.IndexByte(" \t\n", l.text[l.at]) >= 0 {
@@ -40,6 +43,9 @@ func (l *lexer) token() (token, bool) {
 	case digit(c):
 		return l.word(number), true
 	}
+	if l.text[start] == '\'' {
+		return l.character()
+	}
 	for _, op := range twoChars {
 		if strings.HasPrefix(l.text[start:], op) {
 			l.at += len(op)
@@ -48,7 +54,19 @@ func (l *lexer) token() (token, bool) {
 	}
 	l.at++
 	op := l.text[start:l.at]
-	return token{punct, op, start}, strings.Contains("()[].,*&+-~/%^|", op)
+	return token{punct, op, start}, strings.Contains("()[].,*&+-~/%^|!<>@", op)
+}
+
+// character takes a constant such as 'a', '\n' or '\x1f' as the number that it is.
+func (l *lexer) character() (token, bool) {
+	start := l.at
+	c, _, rest, err := strconv.UnquoteChar(l.text[start+1:], '\'')
+	if err != nil || !strings.HasPrefix(rest, "'") || c > 0xff {
+		l.at++
+		return token{punct, "'", start}, false
+	}
+	l.at = len(l.text) - len(rest) + 1
+	return token{number, strconv.Itoa(int(c)), start}, true
 }
 
 func (l *lexer) word(kind tokenKind) token {

@@ -1,7 +1,8 @@
 package expr
 
 import (
-	"fmt"
+	"cmp"
+	"errors"
 
 	"github.com/kmortem/mortem/kernel/ctype"
 )
@@ -38,6 +39,9 @@ func (p *parser) deref(v Value) (Value, error) {
 }
 
 func (p *parser) address(v Value) (Value, error) {
+	if t, ok := target(v.typ); v.object == nil && ok && t.Kind == ctype.Func {
+		return v, nil // a function and its address are the same
+	}
 	if v.object == nil {
 		return Value{}, p.fail("a number has no address")
 	}
@@ -54,7 +58,24 @@ func (p *parser) negate(v Value) (Value, error) {
 
 func (p *parser) invert(v Value) (Value, error) {
 	n, err := v.Uint()
+	if signed(v.typ) {
+		return Value{typ: signedLong, number: ^n}, err
+	}
 	return Value{typ: unsignedLong, number: ^n}, err
+}
+
+func (p *parser) not(v Value) (Value, error) {
+	n, err := v.Uint()
+	return truth(n == 0), err
+}
+
+// truth is what C's comparisons are.
+func truth(b bool) Value {
+	v := Value{typ: signedLong}
+	if b {
+		v.number = 1
+	}
+	return v
 }
 
 // member takes a member of a structure, or of what a pointer points to: both
@@ -114,7 +135,11 @@ func (p *parser) cast(t *ctype.Type, v Value) (Value, error) {
 	return Value{typ: t, number: n}, nil
 }
 
-func (p *parser) arithmetic(op string, a, b Value) (Value, error) {
+// combine carries out a binary operator.
+func (p *parser) combine(op string, a, b Value) (Value, error) {
+	if op == "@" {
+		return p.elements(a, b)
+	}
 	x, err := a.Uint()
 	if err != nil {
 		return Value{}, err
@@ -123,29 +148,84 @@ func (p *parser) arithmetic(op string, a, b Value) (Value, error) {
 	if err != nil {
 		return Value{}, err
 	}
-	// A pointer counts in elements.
-	if t, ok := target(a.typ); ok && (op == "+" || op == "-") {
-		size := uint64(max(t.Size(), 1))
-		if _, both := target(b.typ); both && op == "-" {
-			return Value{typ: signedLong, number: uint64(int64(x-y) / int64(size))}, nil
-		}
-		if op == "-" {
-			y = -y
-		}
-		return Value{typ: pointerTo(t), number: x + y*size}, nil
+	_, pointer := target(a.typ)
+	if pointer && (op == "+" || op == "-") {
+		return pointerSum(op, a.typ, b.typ, x, y), nil
 	}
-	n, err := calculate(op, x, y)
+	both := signed(a.typ) && signed(b.typ)
+	if v, ok := compare(op, x, y, both); ok {
+		return v, nil
+	}
+	if op == ">>" || op == "<<" {
+		both = signed(a.typ)
+	}
+	n, err := calculate(op, x, y, both)
 	if err != nil {
 		return Value{}, p.fail("%v", err)
 	}
-	t := unsignedLong
-	if signed(a.typ) && signed(b.typ) {
-		t = signedLong
+	if both {
+		return Value{typ: signedLong, number: n}, nil
 	}
-	return Value{typ: t, number: n}, nil
+	return Value{typ: unsignedLong, number: n}, nil
 }
 
-func calculate(op string, x, y uint64) (uint64, error) {
+// maxArray bounds the arrays that a@n makes.
+const maxArray = 1 << 20
+
+// elements is a@n.
+func (p *parser) elements(a, b Value) (Value, error) {
+	n, err := b.Uint()
+	if err != nil {
+		return Value{}, err
+	}
+	if a.object == nil || a.object.BitField() != 0 || a.typ.Size() <= 0 {
+		return Value{}, p.fail("what stands before @ is no object in memory")
+	}
+	if n == 0 || n > maxArray {
+		return Value{}, p.fail("%d elements", int64(n))
+	}
+	t := ctype.Lazy(&ctype.Type{Kind: ctype.Array, Count: int64(n)}, func() ctype.Body { return ctype.Body{Elem: a.typ} })
+	return Value{object: p.k.ObjectOf(t, a.object.Addr()), typ: t}, nil
+}
+
+// pointerSum adds to a pointer, which counts in elements, or takes two of them
+// from each other.
+func pointerSum(op string, a, b *ctype.Type, x, y uint64) Value {
+	t, _ := target(a)
+	size := uint64(max(t.Size(), 1))
+	if _, both := target(b); both && op == "-" {
+		return Value{typ: signedLong, number: uint64(int64(x-y) / int64(size))}
+	}
+	if op == "-" {
+		y = -y
+	}
+	return Value{typ: pointerTo(t), number: x + y*size}
+}
+
+// compare carries out comparisons; ok is false for other operators.
+func compare(op string, x, y uint64, signed bool) (v Value, ok bool) {
+	order := cmp.Compare(x, y)
+	if signed {
+		order = cmp.Compare(int64(x), int64(y))
+	}
+	switch op {
+	case "==":
+		return truth(order == 0), true
+	case "!=":
+		return truth(order != 0), true
+	case "<":
+		return truth(order < 0), true
+	case ">":
+		return truth(order > 0), true
+	case "<=":
+		return truth(order <= 0), true
+	case ">=":
+		return truth(order >= 0), true
+	}
+	return Value{}, false
+}
+
+func calculate(op string, x, y uint64, signed bool) (uint64, error) {
 	switch op {
 	case "+":
 		return x + y, nil
@@ -154,26 +234,32 @@ func calculate(op string, x, y uint64) (uint64, error) {
 	case "*":
 		return x * y, nil
 	case "/", "%":
-		if y == 0 {
-			return 0, fmt.Errorf("division by zero")
-		}
-		if op == "/" {
-			return x / y, nil
-		}
-		return x % y, nil
+		return divide(op, x, y, signed)
 	case "<<":
 		return x << y, nil
 	case ">>":
+		if signed {
+			return uint64(int64(x) >> y), nil
+		}
 		return x >> y, nil
 	case "&":
 		return x & y, nil
 	case "|":
 		return x | y, nil
-	case "^":
-		return x ^ y, nil
 	}
-	if x == y { // ==
-		return 1, nil
+	return x ^ y, nil
+}
+
+func divide(op string, x, y uint64, signed bool) (uint64, error) {
+	switch {
+	case y == 0:
+		return 0, errors.New("division by zero")
+	case signed && op == "/":
+		return uint64(int64(x) / int64(y)), nil
+	case signed:
+		return uint64(int64(x) % int64(y)), nil
+	case op == "/":
+		return x / y, nil
 	}
-	return 0, nil
+	return x % y, nil
 }

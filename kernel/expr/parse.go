@@ -2,11 +2,13 @@ package expr
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 
 	"github.com/kmortem/mortem/kernel"
 	"github.com/kmortem/mortem/kernel/ctype"
+	"github.com/kmortem/mortem/kernel/debuginfo"
 )
 
 // parser evaluates while it parses: expressions are small, and an error should
@@ -58,9 +60,11 @@ func (p *parser) identifier() (string, error) {
 	return text, nil
 }
 
-// precedence of the binary operators, as in C.
+// precedence of the binary operators, as in C; a@n, an array of n elements that
+// begins at a, is gdb's.
 var precedence = map[string]int{
-	"|": 1, "^": 2, "&": 3, "==": 4, "<<": 5, ">>": 5, "+": 6, "-": 6, "*": 7, "/": 7, "%": 7,
+	"|": 1, "^": 2, "&": 3, "==": 4, "!=": 4, "<": 5, ">": 5, "<=": 5, ">=": 5, "<<": 6, ">>": 6,
+	"+": 7, "-": 7, "*": 8, "/": 8, "%": 8, "@": 9,
 }
 
 // binary parses operators that bind more tightly than a level.
@@ -79,7 +83,7 @@ func (p *parser) binary(level int) (Value, error) {
 		p.next()
 		var right Value
 		if right, err = p.binary(own); err == nil {
-			left, err = p.arithmetic(op, left, right)
+			left, err = p.combine(op, left, right)
 		}
 	}
 	return left, err
@@ -94,7 +98,7 @@ func (p *parser) unary() (Value, error) {
 		return Value{}, p.err
 	}
 	for op, apply := range map[string]func(Value) (Value, error){
-		"*": p.deref, "&": p.address, "-": p.negate, "~": p.invert,
+		"*": p.deref, "&": p.address, "-": p.negate, "~": p.invert, "!": p.not,
 	} {
 		if p.accept(op) {
 			v, err := p.unary()
@@ -209,12 +213,16 @@ func (p *parser) postfix() (Value, error) {
 func (p *parser) primary() (Value, error) {
 	switch tok := p.tok; {
 	case tok.kind == number:
-		n, err := strconv.ParseUint(strings.TrimRight(tok.text, "uUlL"), 0, 64)
+		digits := strings.TrimRight(tok.text, "uUlL")
+		n, err := strconv.ParseUint(digits, 0, 64)
 		if err != nil {
 			return Value{}, p.fail("%q is no number", tok.text)
 		}
 		p.next()
-		return Value{typ: unsignedLong, number: n}, nil
+		if n > math.MaxInt64 || strings.ContainsAny(tok.text[len(digits):], "uU") {
+			return Value{typ: unsignedLong, number: n}, nil
+		}
+		return Value{typ: signedLong, number: n}, nil
 	case tok.kind == name:
 		p.next()
 		return p.named(tok.text)
@@ -237,10 +245,12 @@ func (p *parser) named(text string) (Value, error) {
 		switch text {
 		case "container_of":
 			return p.containerOf()
+		case "offsetof":
+			return p.offsetOf()
 		case "per_cpu":
 			return p.perCPU()
 		}
-		return Value{}, p.fail("%s is no function that can be called; there are sizeof, container_of and per_cpu", text)
+		return Value{}, p.fail("%s is no function that can be called; there are sizeof, offsetof, container_of and per_cpu", text)
 	}
 	o := p.k.Object(text)
 	if o.Err() == nil {
@@ -249,9 +259,22 @@ func (p *parser) named(text string) (Value, error) {
 	if n, t, err := p.k.Info().Enumerator(text); err == nil {
 		return Value{typ: t, number: uint64(n)}, nil
 	}
-	// A symbol without a type, such as a function, is its address.
-	if addr, err := p.k.Symbol(text); err == nil {
-		return Value{typ: pointerTo(ctype.VoidType), number: addr}, nil
+	sym, ok := p.k.Info().Symbols().Lookup(text)
+	if !ok {
+		return Value{}, o.Err()
 	}
-	return Value{}, o.Err()
+	addr := p.k.Runtime(sym.Addr)
+	if sym.Kind == debuginfo.SymbolText {
+		return p.function(text, addr), nil
+	}
+	return Value{typ: ctype.VoidType, object: p.k.ObjectOf(ctype.VoidType, addr)}, nil // of unknown type: its address can be cast
+}
+
+// function is a function, which in C stands for its address.
+func (p *parser) function(name string, addr uint64) Value {
+	t, err := p.k.Info().Function(name)
+	if err != nil {
+		t = ctype.VoidType
+	}
+	return Value{typ: pointerTo(t), number: addr}
 }
