@@ -56,8 +56,6 @@ type lockForm struct {
 	oldCount   bool
 	lastHolder uint64 // semaphore, since 6.16
 	hasLast    bool
-	depMap     uint64 // of lockdep
-	hasDep     bool
 }
 
 // taskForm are the members of struct task_struct that tell what it waits for.
@@ -81,8 +79,6 @@ type taskForm struct {
 	RCUNesting kernel.U32 `kernel:"rcu_read_lock_nesting,optional"`
 
 	blockedOnWaiter bool
-	heldInstance    uint64
-	heldStride      uint64
 }
 
 // entryForm is struct wait_queue_entry (before 4.13 struct __wait_queue) and the
@@ -178,10 +174,6 @@ func (f *forms) readTask(k *kernel.Kernel) {
 			f.task.blockedOnWaiter = p.Elem().Name == "mutex_waiter" || p.Elem().String() == "struct mutex_waiter"
 		}
 	}
-	if h := typeOf(k, "struct held_lock"); h != nil {
-		f.task.heldStride = uint64(h.Size())
-		f.task.heldInstance, _ = at(h, "instance")
-	}
 }
 
 // readLocks finds the locks that have a list of waiters.
@@ -209,7 +201,6 @@ func (f *forms) readLocks(k *kernel.Kernel) {
 		form.headless = list.Type.Size() == 8
 		form.readOwner(t)
 		form.count, form.hasCount = at(t, "count.counter", "count", "activity")
-		form.depMap, form.hasDep = at(t, "dep_map")
 		form.lastHolder, form.hasLast = at(t, "last_holder")
 		f.locks[l.kind] = form
 	}

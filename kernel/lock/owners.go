@@ -13,6 +13,7 @@ func (b *builder) finish() {
 	}
 	b.spinLocks()
 	b.fileHolders()
+	b.lockdepHolds()
 	b.name()
 	if !b.opt.NoSuspects {
 		b.suspects()
@@ -22,6 +23,10 @@ func (b *builder) finish() {
 // owners reads who holds a lock by its own fields.
 func (b *builder) owners(i int) {
 	l := &b.snap.Locks[i]
+	if base := b.extra[i].rtBase; base != 0 {
+		b.rtOwner(i, base)
+		return
+	}
 	switch l.Kind {
 	case Mutex, WWMutex, RWSem, Semaphore:
 		kind := l.Kind
@@ -32,7 +37,7 @@ func (b *builder) owners(i int) {
 			b.owned(i, &form)
 		}
 	case RTMutex:
-		b.rtOwner(i)
+		b.rtOwner(i, uint64(l.Addr))
 	case RCU:
 		b.rcuHolders(i)
 	case Work, Workqueue:
@@ -226,7 +231,7 @@ func (b *builder) rwsemOwner(i int, form *lockForm, owner, count uint64, countOK
 		case writer:
 			l.State = "locked by a writer"
 		case readers > 0:
-			l.State = fmt.Sprintf("locked by %d readers", readers)
+			l.State = "locked by " + plural(readers, "reader")
 		default:
 			l.State = "not locked"
 		}
@@ -243,6 +248,13 @@ func (b *builder) rwsemOwner(i int, form *lockForm, owner, count uint64, countOK
 	default:
 		l.NoHolder = "its holders leave no trace in it"
 	}
+}
+
+func plural(n uint64, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 // oldRWSem reads the count of a rw_semaphore before 5.3: active lockers in the
@@ -280,13 +292,13 @@ func (b *builder) semaphore(i int, form *lockForm, count uint32, ok bool) {
 }
 
 // rtOwner reads an rt_mutex: the lowest bits of the owner are flags.
-func (b *builder) rtOwner(i int) {
+func (b *builder) rtOwner(i int, base uint64) {
 	l := &b.snap.Locks[i]
 	r := &b.forms.rt
-	owner, ok := b.uint64At(uint64(l.Addr) + r.owner)
+	owner, ok := b.uint64At(base + r.owner)
 	if !ok {
 		l.Broken = "its owner cannot be read"
-		b.fail(fmt.Errorf("rt_mutex at %#x: its owner cannot be read", uint64(l.Addr)))
+		b.fail(fmt.Errorf("rt_mutex at %#x: its owner cannot be read", base))
 		return
 	}
 	b.snap.Coverage.Read++

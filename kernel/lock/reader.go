@@ -99,6 +99,7 @@ type builder struct {
 	queues      []uint64  // workqueues
 	workerList  []worker
 	filesOf     *fileForm
+	heldForms   *heldForm
 	startOffset int64 // start_time less the run queues' clock, ns
 	startsKnown bool
 	goneAt      map[uint64]int            // owners that are no live task
@@ -110,6 +111,7 @@ type builder struct {
 	compact []frame
 	words   []byte
 	field   []byte
+	visited []byte // the task that is looked at
 	word    [8]byte
 }
 
@@ -130,13 +132,14 @@ type lockExtra struct {
 	waiting   map[int]bool // the tasks that wait for it
 	carriers  []carrier
 	first     uint64 // the task that is the first in its queue
+	rtBase    uint64 // the rt_mutex in a lock of PREEMPT_RT
 }
 
 func newBuilder(ctx context.Context, r *Reader, opt Options) *builder {
 	return &builder{Reader: r, ctx: ctx, opt: opt, snap: &Snapshot{Coverage: r.k.NewCoverage()},
 		live: map[uint64]*task.Task{}, index: map[uint64]int{}, locks: map[lockKey]int{}, nodes: map[nodeKey]nodeAt{},
 		cpuOf: map[uint64]*unwind.CPU{}, funcs: map[uint64]*function{}, behind: map[int]uint64{}, codes: map[uint64][]byte{}, effects: map[uint64][]amd64.Effect{}, places: map[codeKey]*amd64.Outstanding{}, goneAt: map[uint64]int{}, holdAt: map[[2]int]int{},
-		field: make([]byte, r.forms.task.Span())}
+		field: make([]byte, r.forms.task.Span()), visited: make([]byte, r.forms.task.Span())}
 }
 
 func (b *builder) fail(err error) { b.snap.Coverage.Fail(err) }

@@ -259,6 +259,9 @@ func (b *builder) originValue(s *stack, i int, o arch.Origin) (uint64, bool) {
 func (b *builder) spinLocks() {
 	for i := range b.snap.Locks {
 		l := &b.snap.Locks[i]
+		if b.extra[i].rtBase != 0 {
+			continue
+		}
 		switch l.Kind {
 		case Spinlock, Lockref:
 			b.spinWord(i)

@@ -146,7 +146,7 @@ func (f *spinForm) rwState(v uint32) (held bool, text string) {
 		case v == 0 || int32(v) < 0:
 			return true, "locked by a writer"
 		case v < bias:
-			return true, fmt.Sprintf("locked by %d readers", bias-v)
+			return true, "locked by " + plural(uint64(bias-v), "reader")
 		}
 		return true, fmt.Sprintf("%#x", v)
 	}
@@ -158,5 +158,5 @@ func (f *spinForm) rwState(v uint32) (held bool, text string) {
 	case v>>qrwShift == 0:
 		return false, "not locked, but awaited"
 	}
-	return true, fmt.Sprintf("locked by %d readers", v>>qrwShift)
+	return true, "locked by " + plural(uint64(v>>qrwShift), "reader")
 }

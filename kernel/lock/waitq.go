@@ -318,12 +318,6 @@ func (b *builder) candidates(s *stack, i int) []uint64 {
 	return list
 }
 
-// lockdep takes the last of the locks that lockdep says a sleeping task has taken:
-// it is the one that it asks for.
-func (b *builder) lockdep(fields []byte) (found, bool) {
-	return found{}, false
-}
-
 // lookup is the name of the symbol at an address without an offset.
 func (b *builder) symbol(addr uint64) string {
 	name, ok := b.k.LookupName(addr)

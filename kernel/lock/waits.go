@@ -23,6 +23,7 @@ type found struct {
 	text   string
 	// What the kind's own code wants to know later.
 	work, wq, pipe, blocker uint64
+	rtBase                  uint64 // the rt_mutex in a lock of PREEMPT_RT
 	pipeWrite               bool
 }
 
@@ -36,7 +37,7 @@ func (b *builder) visit(tk *task.Task) {
 	case "Z", "X", "N", "P", "I":
 		return
 	}
-	fields, err := b.k.Peek(tk.Addr, b.field)
+	fields, err := b.k.Peek(tk.Addr, b.visited)
 	if err != nil {
 		b.fail(err)
 		return
@@ -51,6 +52,10 @@ func (b *builder) visit(tk *task.Task) {
 		if s.trace.Err != nil && letter == "D" {
 			b.fail(stackError(tk, s.trace.Err))
 		}
+		for i := range list {
+			b.dressed(s, &list[i])
+		}
+		list = append(list, b.lockdep(s, fields)...)
 		list = append(list, b.onStack(s)...)
 		if len(list) == 0 {
 			list = append(list, b.byFrames(s)...)
@@ -81,9 +86,6 @@ func (b *builder) pointers(fields []byte) []found {
 		if f, ok := b.piBlocked(l.PIBlockedOn.Get(fields)); ok {
 			list = append(list, f)
 		}
-	}
-	if f, ok := b.lockdep(fields); ok {
-		list = append(list, f)
 	}
 	return list
 }
@@ -547,7 +549,7 @@ func (b *builder) addWait(s *stack, f found, w Wait) {
 		x.ring = f.ring
 	}
 	x.work, x.wq, x.pipe, x.blocker = max(x.work, f.work), max(x.wq, f.wq), max(x.pipe, f.pipe), max(x.blocker, f.blocker)
-	x.pipeWrite = x.pipeWrite || f.pipeWrite
+	x.pipeWrite, x.rtBase = x.pipeWrite || f.pipeWrite, max(x.rtBase, f.rtBase)
 	if x.waiting == nil {
 		x.waiting = map[int]bool{}
 	}

@@ -1,0 +1,198 @@
+package lock_test
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/kmortem/mortem/fixtures/synthetic"
+	"github.com/kmortem/mortem/kernel/lock"
+)
+
+// TestPointers: what a task_struct itself says comes first, and the task's waiter
+// agrees with it.
+func TestPointers(t *testing.T) {
+	for _, l := range []*synthetic.Layout{synthetic.V6_18(), synthetic.V7()} {
+		for kind, bits := range map[lock.Kind]uint64{lock.Mutex: 0, lock.Semaphore: 1, lock.RWSem: 3} {
+			if !l.Has("task_struct", "blocker") {
+				t.Logf("%s has no blocker", l.Name)
+				continue
+			}
+			q := newQueue(l, kind)
+			for _, task := range q.tasks {
+				task.Set("blocker", q.lock.Addr|bits)
+				if kind == lock.Mutex && task.Has("blocked_on") {
+					task.Set("blocked_on", q.lock.Addr)
+				}
+			}
+			p := byThread(snapshot(t, q.open(t), lock.Options{}))
+			for i, task := range q.tasks {
+				w := p.wait[task.PID]
+				if w == nil {
+					t.Fatalf("%s %s: waiter %d was not found", l.Name, kind, i)
+				}
+				first := lock.ByBlocker
+				if kind == lock.Mutex && task.Has("blocked_on") {
+					first = lock.ByBlockedOn
+				}
+				got := p.Locks[w.Lock]
+				if got.Kind != kind || uint64(got.Addr) != q.lock.Addr || w.Methods[0] != first || !slices.Contains(w.Methods, lock.ByWaitList) || w.Position != i {
+					t.Errorf("%s %s: waiter %d: %+v %+v", l.Name, kind, i, got, w)
+				}
+				if kind == lock.RWSem && w.Mode != lock.Write {
+					t.Errorf("%s: mode %q", l.Name, w.Mode)
+				}
+			}
+			if len(p.Locks) != 1 {
+				t.Errorf("%s %s: %d locks", l.Name, kind, len(p.Locks))
+			}
+		}
+	}
+}
+
+// withLockdep adds to 6.1 what CONFIG_LOCKDEP does, as far as it matters here.
+const withLockdep = `
+struct lockdep_map 48
+0 8 key void *
+24 8 name char *
+struct held_lock 56
+0 8 prev_chain_key u64
+8 8 acquire_ip unsigned long
+16 8 instance struct lockdep_map *
+48:0/13 4 class_idx unsigned int
+48:16/2 4 read unsigned int
+edit rw_semaphore
+40 48 dep_map struct lockdep_map
+size 88
+edit task_struct
+9000 4 lockdep_depth unsigned int
+9008 168 held_locks struct held_lock [3]
+size 9216
+`
+
+// TestLockdep: held_locks says what a task asks for, and who has what, readers
+// included.
+func TestLockdep(t *testing.T) {
+	l := synthetic.V6_1().Extend(withLockdep)
+	m := newMachine(l, 1)
+	obj := m.Var("the_lock", "struct rw_semaphore").Object
+	other := m.Var("other_lock", "struct rw_semaphore").Object
+	hold := func(task *synthetic.Task, n int, of synthetic.Object, read uint64) {
+		at := task.At("held_locks") + uint64(n)*56
+		m.ObjectAt("held_lock", at).Set("instance", of.At("dep_map")).Set("acquire_ip", m.caller.Addr).Set("read", read)
+		task.Set("lockdep_depth", uint64(n+1))
+	}
+	reader := m.sleeper("reader")
+	hold(reader, 0, obj, 1)
+	waiter, w := m.waiter("waiter", lock.RWSem, obj.Addr, lock.Write)
+	m.link(obj, []synthetic.Object{w})
+	hold(waiter, 0, other, 0)
+	hold(waiter, 1, obj, 0)
+	obj.Set("count.counter", 1<<8|2)
+	p := byThread(snapshot(t, m.open(t), lock.Options{}))
+	got := p.wait[waiter.PID]
+	if got == nil || uint64(p.Locks[got.Lock].Addr) != obj.Addr || got.Methods[0] != lock.ByLockdep || got.Mode != lock.Write ||
+		!slices.Contains(got.Methods, lock.ByWaitList) || got.Sure != lock.Certain {
+		t.Fatalf("%+v", got)
+	}
+	h, ok := p.holders(obj.Addr, lock.Certain)[reader.PID]
+	if !ok || h.Mode != lock.Read || h.Method != lock.ByLockdep || len(p.Holds) != 1 || p.Locks[got.Lock].NoHolder != "" {
+		t.Errorf("%+v, %+v", p.Holds, p.Locks)
+	}
+}
+
+// realtime makes of 6.1 a kernel with PREEMPT_RT: a mutex is an rt_mutex.
+const realtime = `
+edit mutex
+- owner
+- wait_lock
+- osq
+- wait_list
+0 32 rtmutex struct rt_mutex_base
+size 32
+`
+
+// TestRealtime: a task that waits for the rt_mutex of a mutex waits for the mutex.
+func TestRealtime(t *testing.T) {
+	l := synthetic.V6_1().Extend(realtime)
+	m := newMachine(l, 1)
+	obj := m.Var("the_lock", "struct mutex").Object
+	slow := m.NewCode("rt_mutex_slowlock_block", 64).Enter(waiterRoom).Call("__schedule").Leave()
+	outer := m.NewCode("mutex_lock", 64).Enter(0).Call("rt_mutex_slowlock_block").Leave()
+	user := m.NewCode("driver", 64).Enter(0).Call("mutex_lock").Leave()
+	owner, waiter := m.sleeper("owner"), m.task("waiter")
+	bases := waiter.Sleep(synthetic.Frame{In: m.sched, Calls: "context_switch", Locals: 0x40},
+		synthetic.Frame{In: slow, Calls: "__schedule", Locals: waiterRoom},
+		synthetic.Frame{In: outer, Calls: "rt_mutex_slowlock_block"}, synthetic.Frame{In: user, Calls: "mutex_lock"})
+	w := m.ObjectAt("rt_mutex_waiter", bases[1]-waiterRoom)
+	w.Set("task", waiter.Addr).Set("lock", obj.At("rtmutex"))
+	waiter.Set("pi_blocked_on", w.Addr)
+	m.PutUint64(m.ObjectAt("rt_mutex_base", obj.Addr).At("waiters"), w.At("tree"))
+	m.ObjectAt("rt_mutex_base", obj.Addr).Set("owner", owner.Addr|1)
+	p := byThread(snapshot(t, m.open(t), lock.Options{}))
+	got := p.wait[waiter.PID]
+	if got == nil || p.Locks[got.Lock].Kind != lock.Mutex || uint64(p.Locks[got.Lock].Addr) != obj.Addr || got.Methods[0] != lock.ByPI ||
+		got.Sure != lock.Certain || p.Tasks[got.Task].Doing != "driver" {
+		t.Fatalf("%+v %+v", got, p.Locks)
+	}
+	if _, ok := p.holders(obj.Addr, lock.Certain)[owner.PID]; !ok {
+		t.Errorf("%+v", p.Holds)
+	}
+}
+
+// TestOptimisticSpinner: a processor that spins while the owner of a mutex runs waits
+// for that mutex.
+func TestOptimisticSpinner(t *testing.T) {
+	m := newMachine(synthetic.V6_12(), 4)
+	obj := m.Var("the_lock", "struct mutex").Object
+	spin := m.NewCode("mutex_spin_on_owner", 64).Enter(0).Nop(16).Leave()
+	lockFn := m.NewCode("__mutex_lock", 64).Enter(0x40).Call("mutex_spin_on_owner").Leave()
+	user := m.NewCode("driver", 64).Enter(0).Load(synthetic.RDI, obj.Addr).Call("__mutex_lock").Leave()
+	work := m.NewCode("busy_with_it", 64).Enter(0).Nop(16).Leave()
+	owner, spinner := m.task("owner"), m.task("spinner")
+	owner.RunOn(1, nil, synthetic.Frame{In: work, Offset: 12})
+	spinner.RunOn(2, nil, synthetic.Frame{In: spin, Offset: 12}, synthetic.Frame{In: lockFn, Calls: "mutex_spin_on_owner", Locals: 0x40},
+		synthetic.Frame{In: user, Calls: "__mutex_lock"})
+	obj.Set("owner.counter", owner.Addr)
+	m.PutUint64(obj.At("wait_list"), obj.At("wait_list"))
+	m.PutUint64(obj.At("wait_list")+8, obj.At("wait_list"))
+	p := byThread(snapshot(t, m.open(t), lock.Options{}))
+	w := p.wait[spinner.PID]
+	if w == nil || p.Locks[w.Lock].Kind != lock.Mutex || uint64(p.Locks[w.Lock].Addr) != obj.Addr || !w.Spinning || w.Methods[0] != lock.ByArgument {
+		t.Fatalf("%+v, %+v, %+v", w, p.Locks, p.Unexplained)
+	}
+	if _, ok := p.holders(obj.Addr, lock.Certain)[owner.PID]; !ok {
+		t.Errorf("%+v", p.Holds)
+	}
+}
+
+// TestReadWriteLock: processors spin for a rwlock that a reader has; the spinlock
+// inside of it is not what they wait for.
+func TestReadWriteLock(t *testing.T) {
+	m := newMachine(synthetic.V6_12(), 4)
+	obj := m.Var("tasklist_lock", "rwlock_t")
+	inner := m.NewCode("queued_spin_lock_slowpath", 64).Enter(0).Nop(16).Leave()
+	slow := m.NewCode("queued_write_lock_slowpath", 64).Enter(0x20).Call("queued_spin_lock_slowpath").Leave()
+	m.NewCode("_raw_read_lock", 32).Enter(0).Leave()
+	write := m.NewCode("forget_original_parent", 64).Enter(0).Load(synthetic.RDI, obj.Addr).Call("queued_write_lock_slowpath").Leave()
+	read := m.NewCode("do_each_thread", 96).Enter(0).Load(synthetic.RDI, obj.Addr).Call("_raw_read_lock").Nop(30).Leave()
+	reader, one, two := m.task("reader"), m.task("writer1"), m.task("writer2")
+	reader.RunOn(0, nil, synthetic.Frame{In: read, Offset: 40})
+	one.RunOn(1, map[string]uint64{"di": obj.Addr}, synthetic.Frame{In: slow, Offset: 12, Locals: 0x20}, synthetic.Frame{In: write, Calls: "queued_write_lock_slowpath"})
+	two.RunOn(2, map[string]uint64{"di": obj.Addr + 4}, synthetic.Frame{In: inner, Offset: 12},
+		synthetic.Frame{In: slow, Calls: "queued_spin_lock_slowpath", Locals: 0x20}, synthetic.Frame{In: write, Calls: "queued_write_lock_slowpath"})
+	m.PutUint32(obj.Addr, 1<<9|0x100) // one reader, a writer waits
+	m.PutUint32(obj.Addr+4, 0x101)
+	p := byThread(snapshot(t, m.open(t), lock.Options{}))
+	for _, task := range []*synthetic.Task{one, two} {
+		w := p.wait[task.PID]
+		if w == nil || p.Locks[w.Lock].Kind != lock.RWLock || uint64(p.Locks[w.Lock].Addr) != obj.Addr || w.Mode != lock.Write {
+			t.Errorf("%s: %+v, %+v, %+v", task.Comm, w, p.Locks, p.Unexplained)
+		}
+	}
+	if h, ok := p.holders(obj.Addr, lock.Suspected)[reader.PID]; !ok || h.Mode != lock.Read || len(p.Holds) != 1 {
+		t.Errorf("%+v", p.Holds)
+	}
+	if l := p.Locks[0]; l.State != "locked by 1 reader" {
+		t.Errorf("%+v", l)
+	}
+}
