@@ -46,7 +46,7 @@ func (a *app) slabCommand() *cobra.Command {
 	fl.BoolVar(&opt.Verify, "verify", false, "follow the list of free objects of every slab")
 	fl.BoolVar(&opt.References, "references", false, "look through the objects of all slabs for pointers to the caches")
 	a.kernelFlags(fl)
-	c.AddCommand(a.slabObjectsCommand(), a.slabTracksCommand(), a.slabTraceCommand())
+	c.AddCommand(a.slabObjectsCommand(), a.slabTracksCommand(), a.slabTraceCommand(), a.slabKindsCommand())
 	return c
 }
 
