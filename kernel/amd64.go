@@ -30,6 +30,9 @@ func (a *amd64) alignment() uint64 { return amd64LargePage }
 func (a *amd64) code(pointer uint64) uint64 { return pointer }
 
 func (a *amd64) user(m *Memory, root uint64) paging.Space {
+	if root%amd64Table != 0 {
+		return nil
+	}
 	return paging.NewAMD64(m.image, root, a.levels5, a.encryption)
 }
 

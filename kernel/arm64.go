@@ -75,7 +75,12 @@ func (a *arm64) code(pointer uint64) uint64 {
 	return pointer | a.pacMask
 }
 
+// user implements machine. A top table that is smaller than a page shares its page
+// with others, and is aligned to 64 bytes at least.
 func (a *arm64) user(m *Memory, root uint64) paging.Space {
+	if root%64 != 0 {
+		return nil
+	}
 	format := a.format
 	format.User = true
 	space, err := paging.NewARM64(m.image, root, format)

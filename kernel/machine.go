@@ -27,7 +27,7 @@ type machine interface {
 	// address is translated by the page tables, which is right but slower.
 	direct(k *Kernel) directMap
 	// user is the address space of a process whose top page table is at a
-	// physical address.
+	// physical address; nil where no table can be there.
 	user(m *Memory, root uint64) paging.Space
 	// code is the address that a pointer to code stands for: without a
 	// pointer authentication code.
@@ -66,8 +66,11 @@ func (k *Kernel) PageOffset() (uint64, bool) {
 }
 
 // UserSpace is the user mode address space whose top page table is at a physical
-// address.
-func (m *Memory) UserSpace(root uint64) paging.Space { return m.machine.user(m, root) }
+// address; false where no table can be there, because tables are aligned.
+func (m *Memory) UserSpace(root uint64) (paging.Space, bool) {
+	space := m.machine.user(m, root)
+	return space, space != nil
+}
 
 // CodeAddress is the virtual address that a pointer to code stands for, such as a
 // return address on a stack: on arm64 without its pointer authentication code.

@@ -22,10 +22,11 @@ func (d *Details) User(m *Memory) (*User, error) {
 	if err != nil {
 		return nil, &kernel.ReadError{Addr: m.pgd, Err: err}
 	}
-	if phys&(d.k.PageSize()-1) != 0 {
+	space, ok := d.k.UserSpace(phys)
+	if !ok {
 		return nil, fmt.Errorf("struct mm_struct at %#x: pgd is %#x, which is no table's address", m.Addr, m.pgd)
 	}
-	return &User{image: d.k.Image(), space: d.k.UserSpace(phys)}, nil
+	return &User{image: d.k.Image(), space: space}, nil
 }
 
 // Read fills buf with the memory at a user virtual address, as kernel.Memory.Read

@@ -95,6 +95,12 @@ func (w word) special() string {
 	switch {
 	case w.is(0xffff0000, 0):
 		return fmt.Sprintf("udf\t#%d", uint32(w))
+	case w.is(0xffe0001f, 0xd4000002), w.is(0xffe0001f, 0xd4000003): // calls of the hypervisor and the monitor
+		return fmt.Sprintf("%s\t#%#x", [2]string{"hvc", "smc"}[w&1], uint32(w>>5&0xffff))
+	case w.is(0xffffffe0, 0xd50b7520):
+		return "ic\tivau, " + register("x", w.rd())
+	case w.is(0xffffffe0, 0xd5031000), w.is(0xffffffe0, 0xd5031020):
+		return fmt.Sprintf("wf%ct\t%s", "ei"[w>>5&1], register("x", w.rd()))
 	case w.is(0x3f200c00, 0x38200000):
 		return w.atomic()
 	case w.is(0x3fa07c00, 0x08a07c00): // CAS
