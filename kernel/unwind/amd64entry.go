@@ -2,6 +2,7 @@ package unwind
 
 import (
 	"github.com/kmortem/mortem/kernel"
+	"github.com/kmortem/mortem/kernel/arch"
 	"github.com/kmortem/mortem/kernel/arch/amd64"
 )
 
@@ -72,6 +73,9 @@ func (e *entryCode) next(w *walk, s *state) (step, error) {
 	if within(e.begins, at) {
 		return step{end: true}, nil
 	}
+	if n, ok := interruptLink(w, s); ok {
+		return n, nil
+	}
 	regs := w.own.End - uint64(amd64.PtRegsSize)
 	fromUser := within(e.user, at) && w.own.End != 0 && s.sp <= regs && w.stackOf(s.sp) == w.own
 	if !fromUser && !within(e.all, at) {
@@ -88,6 +92,60 @@ func (e *entryCode) next(w *walk, s *state) (step, error) {
 		return step{}, errNoData
 	}
 	return n, nil
+}
+
+// interruptLinks are what the word at the top of the IRQ stack points to in the
+// struct pt_regs on the stack that was left: to the place of BP (SAVE_ARGS_IRQ,
+// 3.1 to 4.1), or to that of BX, where BP was put (save_args, until 3.0).
+var interruptLinks = []uint64{4 * 8, 5 * 8}
+
+// interruptLink makes the step from entry code that switched to the IRQ stack to
+// what it interrupted. Call frame information says so since 3.1 only.
+func interruptLink(w *walk, s *state) (step, bool) {
+	st := w.stackOf(s.sp)
+	if st == nil || st.Name != irqStackName {
+		return step{}, false
+	}
+	top := w.t.irqTop(st.CPU)
+	if s.sp > top || top-s.sp > 16 {
+		return step{}, false
+	}
+	link, err := w.words.at(top - 8)
+	if err != nil || w.stackOf(link) == nil {
+		return step{}, false
+	}
+	for _, offset := range interruptLinks {
+		var n step
+		regs := link - offset
+		if err := n.interrupted(w, s, regs, false); err != nil {
+			continue
+		}
+		end := regs + uint64(amd64.PtRegsSize)
+		if !n.exception.User && (!w.t.text.holds(n.state.pc) || n.state.sp < end || n.state.sp-end > 8) {
+			continue // the processor aligns the stack to 16 bytes
+		}
+		n.unsaved(s, amd64.BX, amd64.R12, amd64.R13, amd64.R14, amd64.R15)
+		if bp, err := w.words.at(link); err == nil {
+			n.state.regs.Set(amd64.BP, bp)
+			n.exception.Registers.Set(amd64.BP, bp)
+		}
+		n.cfa = end
+		return n, true
+	}
+	return step{}, false
+}
+
+// unsaved takes registers that entry code leaves to the functions that it calls
+// from what these have saved: their places in the struct pt_regs hold anything.
+func (n *step) unsaved(s *state, regs ...arch.Reg) {
+	for _, r := range regs {
+		n.state.regs.Forget(r)
+		n.exception.Registers.Forget(r)
+		if v, known := s.regs.Get(r); known {
+			n.state.regs.Set(r, v)
+			n.exception.Registers.Set(r, v)
+		}
+	}
 }
 
 func within(list []span, addr uint64) bool {

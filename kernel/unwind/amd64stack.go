@@ -12,12 +12,19 @@ const (
 // called irq_stack_ptr until 5.1 and was in pcpu_hot from 6.2 to 6.14; it lies up
 // to 64 bytes below the end.
 func (t *Tracer) irqStack(cpu int) []Stack {
-	top := t.perCPUWord(cpu, "hardirq_stack_ptr", "pcpu_hot.hardirq_stack_ptr", "irq_stack_ptr", "per_cpu__irq_stack_ptr")
+	top := t.irqTop(cpu)
 	if top == 0 {
 		return nil
 	}
 	end := (top + pageSize - 1) &^ (pageSize - 1)
-	return []Stack{{Name: "IRQ", CPU: cpu, Start: end - irqStackSize, End: end}}
+	return []Stack{{Name: irqStackName, CPU: cpu, Start: end - irqStackSize, End: end}}
+}
+
+const irqStackName = "IRQ"
+
+// irqTop is where the IRQ stack begins to grow down, 0 if that is not known.
+func (t *Tracer) irqTop(cpu int) uint64 {
+	return t.perCPUWord(cpu, "hardirq_stack_ptr", "pcpu_hot.hardirq_stack_ptr", "irq_stack_ptr", "per_cpu__irq_stack_ptr")
 }
 
 // exceptionNames are the members of struct cea_exception_stacks by the names

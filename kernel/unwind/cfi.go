@@ -243,7 +243,16 @@ func (c *cfi) cfa(w *walk, s *state, rules *frame.FrameContext) (uint64, error) 
 func (c *cfi) interrupted(w *walk, s *state, n *step, rules *frame.FrameContext, offset int64) error {
 	saved, ok := rules.Regs[uint64(amd64.DI)]
 	partial := !ok || saved.Rule != frame.RuleOffset
-	return n.interrupted(w, s, n.cfa+uint64(offset)-amd64.IretOffset, partial)
+	err := n.interrupted(w, s, n.cfa+uint64(offset)-amd64.IretOffset, partial)
+	if err != nil || partial {
+		return err
+	}
+	for _, r := range w.t.reg.Saved {
+		if rule, ok := rules.Regs[uint64(r)]; !ok || rule.Rule != frame.RuleOffset {
+			n.unsaved(s, r)
+		}
+	}
+	return nil
 }
 
 // restore finds a register that functions keep for their callers.
