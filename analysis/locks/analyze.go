@@ -2,8 +2,10 @@ package locks
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/kmortem/mortem/analysis/stacks"
+	"github.com/kmortem/mortem/dump"
 	"github.com/kmortem/mortem/kernel"
 	"github.com/kmortem/mortem/kernel/lock"
 	"github.com/kmortem/mortem/kernel/task"
@@ -25,6 +27,7 @@ func Analyze(ctx context.Context, fs *vfs.FS, opt Options) (*Report, error) {
 		return nil, err
 	}
 	b := newBuilder(s)
+	b.r.Caution = caution(k.Image().Facts().Format)
 	b.deadlocks()
 	b.roots()
 	chosen, err := b.choose(namesIn(k), opt)
@@ -39,6 +42,15 @@ func Analyze(ctx context.Context, fs *vfs.FS, opt Options) (*Report, error) {
 		chosen.cut()
 	}
 	return b.r, nil
+}
+
+// caution: LiME and AVML copy the memory of a machine that runs meanwhile, minutes from
+// the first page to the last, so that a lock and its owner can be from different times.
+func caution(f dump.Format) string {
+	if f != dump.FormatLiME && f != dump.FormatAVML {
+		return ""
+	}
+	return fmt.Sprintf("%s copies memory while the machine runs: locks and tasks may be from different times, and a deadlock may never have been", f)
 }
 
 // Snapshot reads who waits for what and who holds it.

@@ -94,6 +94,8 @@ func Describe(t *lock.Task, s *stacks.Stack) *Doing {
 		d.What = "has exited"
 	case what != "":
 		d.What, d.Function = what, function
+	case len(frames) == 0 && t.Doing == "":
+		d.What = "sleeps; its stack is not known"
 	default:
 		d.What = "sleeps"
 	}

@@ -33,6 +33,7 @@ func TestDescribe(t *testing.T) {
 		{lock.Task{State: "R", Running: true}, "__shrink_dcache_sb_locked __shrink_dcache_sb shrink_dcache_memory shrink_slab balance_pgdat kswapd", "start of thread", "runs: reclaims memory", "shrink_slab"},
 		{lock.Task{State: "R", Running: true}, "", "user mode", "runs in user mode", ""},
 		{lock.Task{State: "R"}, "__schedule schedule foo", "user mode", "could run, and waits for a processor", ""},
+		{sleeping, "", "broken", "sleeps; its stack is not known", ""},
 		{lock.Task{State: "T"}, "__schedule schedule do_signal_stop", "user mode", "is stopped by a signal", ""},
 		{lock.Task{State: "Z"}, "", "freed", "has exited", ""},
 		{lock.Task{Gone: "its task_struct was freed"}, "", "", "gone: its task_struct was freed", ""},

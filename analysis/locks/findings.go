@@ -65,6 +65,9 @@ func (b *builder) deadlockFinding(d *Deadlock) finding.Finding {
 		f.Method = "a holder is the last reader of the lock, which may have left it"
 		f.Statement = "possible " + f.Statement
 	}
+	if b.r.Caution != "" {
+		f.Confidence, f.Method = finding.Suspected, b.r.Caution
+	}
 	for i := range d.Steps {
 		s := &d.Steps[i]
 		f.Evidence = append(f.Evidence, finding.Evidence{

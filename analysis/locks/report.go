@@ -13,6 +13,9 @@ import (
 type Report struct {
 	Blocked  int `json:"blocked_tasks"`  // that wait for a lock, asleep
 	Spinning int `json:"spinning_tasks"` // that wait for a lock on their processors
+	// Caution says why even what is certain may be wrong, where the dump gives
+	// reason to: the machine went on while its memory was copied.
+	Caution string `json:"caution,omitempty"`
 	// Deadlocks are told the surest first.
 	Deadlocks []Deadlock `json:"deadlocks"`
 	// MoreDeadlocks counts those that are not told.

@@ -19,11 +19,6 @@ import (
 	"github.com/kmortem/mortem/kernel/vfs"
 )
 
-// lockReleases have all the structures of locks.
-func lockReleases() []*synthetic.Layout {
-	return []*synthetic.Layout{synthetic.EL6(), synthetic.EL7(), synthetic.V5_10(), synthetic.V6_1(), synthetic.V6_12(), synthetic.V6_18(), synthetic.V7()}
-}
-
 func openImage(t testing.TB, k *synthetic.Kernel, image dump.Image, err error) *vfs.FS {
 	t.Helper()
 	if err != nil {
@@ -52,7 +47,7 @@ func openSynthetic(t testing.TB, k *synthetic.Kernel) *vfs.FS {
 
 // TestReleases: what was planted comes out on all releases.
 func TestReleases(t *testing.T) {
-	for _, l := range lockReleases() {
+	for _, l := range synthetic.Releases() {
 		t.Run(l.Name, func(t *testing.T) {
 			s := synthetic.NewLockScene(l, synthetic.Machine{})
 			fs := openSynthetic(t, s.Kernel)
@@ -356,7 +351,7 @@ func planted(s *synthetic.LockScene, name string) *synthetic.Lock {
 // TestBrokenLists: what breaks at one lock is said to be broken, and all else is told
 // as before; there is never a deadlock that was not planted.
 func TestBrokenLists(t *testing.T) {
-	for _, l := range lockReleases() {
+	for _, l := range []*synthetic.Layout{synthetic.EL6(), synthetic.EL7(), synthetic.V6_1(), synthetic.V7()} {
 		t.Run(l.Name, func(t *testing.T) {
 			s := synthetic.NewLockScene(l, synthetic.Machine{})
 			whole := analyze(t, openSynthetic(t, s.Kernel), locks.Options{})

@@ -12,6 +12,7 @@ import (
 
 	"github.com/kmortem/mortem/analysis/finding"
 	"github.com/kmortem/mortem/analysis/locks"
+	"github.com/kmortem/mortem/dump"
 	"github.com/kmortem/mortem/fixtures"
 	"github.com/kmortem/mortem/fixtures/truth"
 	"github.com/kmortem/mortem/kernel"
@@ -365,6 +366,36 @@ func TestWithoutRegisters(t *testing.T) {
 		t.Errorf("%d spin; coverage %+v", r.Spinning, r.Coverage)
 	}
 	_ = k.Image().Close() // read only
+}
+
+// live is a dump that was taken while the machine ran.
+type live struct{ dump.Image }
+
+func (l live) Facts() *dump.Facts {
+	f := *l.Image.Facts()
+	f.Format = dump.FormatLiME
+	return &f
+}
+
+// TestLiveImage: of memory that was copied while the machine ran, nothing is certain.
+func TestLiveImage(t *testing.T) {
+	k, err := kernel.Open(live{kerneltest.MainFS(t).Kernel().Image()}, kerneltest.Info(t), kernel.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fs, err := vfs.Open(k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := analyze(t, fs, locks.Options{NoSuspects: true})
+	if len(r.Deadlocks) != 2 || !strings.Contains(r.Caution, "LiME") {
+		t.Fatalf("%d deadlocks, caution %q", len(r.Deadlocks), r.Caution)
+	}
+	for _, f := range r.Findings {
+		if f.ID == "locks.deadlock" && (f.Confidence != finding.Suspected || f.Method == "") {
+			t.Errorf("%+v", f)
+		}
+	}
 }
 
 func ExampleAnalyze() {

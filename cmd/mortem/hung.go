@@ -160,8 +160,8 @@ func printGroupsOfHung(w *printer, r *hung.Report, long, all bool) {
 		}
 		if long {
 			printFrameList(w, g.Stack, "      ")
-		} else {
-			w.line("      %s", stackLine(g.Stack))
+		} else if text := stackLine(g.Stack); text != "" {
+			w.line("      %s", text)
 		}
 	}
 }

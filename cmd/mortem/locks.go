@@ -131,6 +131,9 @@ func writeFile(name string, write func(io.Writer) error) error {
 
 func printLocks(w *printer, r *locks.Report, f *locksFlags) {
 	w.line("%d tasks wait for locks asleep, %d spin; deadlocks: %d; root blockers: %d", r.Blocked, r.Spinning, len(r.Deadlocks)+r.MoreDeadlocks, len(r.Roots))
+	if r.Caution != "" {
+		w.line("CAUTION: %s", r.Caution)
+	}
 	for _, text := range r.Apart {
 		w.line("%s", text)
 	}
