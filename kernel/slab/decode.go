@@ -248,7 +248,30 @@ func (s *Allocations) findEncoding() {
 			break
 		}
 	}
+	for _, c := range s.caches {
+		if votes != 0 {
+			break
+		}
+		votes += s.heldVotes(c)
+	}
 	s.swapped = votes >= 0
+}
+
+// heldVotes asks the free objects of the slabs that processors allocate from, where
+// no slab is in a list of partly used ones.
+func (s *Allocations) heldVotes(c *Cache) (votes int) {
+	for _, cpu := range c.Held().CPUs {
+		pfn, ok := s.pages.PFN(cpu.Slab)
+		if !ok || cpu.first == 0 {
+			continue
+		}
+		if sl, ok, err := s.SlabOf(pfn); ok && err == nil {
+			sl.Freelist = cpu.first
+			plain, swapped := s.votes(&sl)
+			votes += swapped - plain
+		}
+	}
+	return votes
 }
 
 // votes is whether the first free object of a slab leads to one by each form.
