@@ -23,7 +23,7 @@ func BenchmarkCensus(b *testing.B) {
 			name = "elf"
 		}
 		b.Run(name, func(b *testing.B) {
-			c := synthetic.NewCase2(synthetic.EL7(), synthetic.Machine{RAM: 320 << 20, HashBits: 16}, n)
+			c := synthetic.NewMemCase2(synthetic.EL7(), synthetic.Machine{RAM: 320 << 20, HashBits: 16}, n)
 			path := writeDump(b, c.Kernel, codec)
 			image, err := dump.Open([]string{path}, dump.WithCache(32<<20))
 			if err != nil {

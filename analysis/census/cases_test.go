@@ -35,10 +35,10 @@ func openKernel(t testing.TB, k *synthetic.Kernel, image dump.Image, err error) 
 
 // case2 is the machine of case 2, with so many dentries that fill 86 % of memory,
 // read without being written to any disk.
-func case2(t testing.TB, l *synthetic.Layout, n uint64) (*synthetic.Case2, *vfs.FS) {
+func case2(t testing.TB, l *synthetic.Layout, n uint64) (*synthetic.MemCase2, *vfs.FS) {
 	t.Helper()
 	pages := n/20 + n/20/6 + 8192
-	c := synthetic.NewCase2(l, synthetic.Machine{RAM: pages << 12 &^ (1<<20 - 1), HashBits: 17}, n)
+	c := synthetic.NewMemCase2(l, synthetic.Machine{RAM: pages << 12 &^ (1<<20 - 1), HashBits: 17}, n)
 	image, err := c.Dump().OpenVirtual()
 	return c, openKernel(t, c.Kernel, image, err)
 }
@@ -115,7 +115,7 @@ func TestCase4(t *testing.T) {
 		if i > 0 {
 			n = 2000 // the case's own release is the first
 		}
-		c := synthetic.NewCase4(l, synthetic.Machine{HashBits: 10, Full: true, RAM: 48 << 20}, n)
+		c := synthetic.NewMemCase4(l, synthetic.Machine{HashBits: 10, Full: true, RAM: 48 << 20}, n)
 		image, err := c.Image()
 		fs := openKernel(t, c.Kernel, image, err)
 		r := dentries(t, fs, census.Options{})
