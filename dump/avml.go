@@ -82,7 +82,7 @@ func openAVML(s store, opt *options) (Image, error) {
 		total += p.end - p.start
 	}
 	a.facts.finish()
-	a.cache = newPageCache(snappyChunkMax, opt.cacheBytes, total/snappyChunkMax+uint64(len(a.blocks)), a.loadChunk)
+	a.cache = newPageCache(snappyChunkMax, opt.cache, total/snappyChunkMax+uint64(len(a.blocks)), a.loadChunk)
 	return a, nil
 }
 

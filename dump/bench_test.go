@@ -222,6 +222,7 @@ func BenchmarkReadSequential(b *testing.B) {
 // 1,000 pages, and of so many that each read also waits for memory.
 func BenchmarkReadHit(b *testing.B) {
 	img := benchKdump(b, dumpwriter.LZO)
+	img.cache = newPageCache(4096, fixed(256<<20), benchPages, img.loadPage)
 	all := packedPages(b, img)
 	for _, pfns := range [][]uint64{all[:1000], all} {
 		b.Run(fmt.Sprintf("%dpages", len(pfns)), func(b *testing.B) { benchHits(b, img, pfns) })

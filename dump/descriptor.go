@@ -96,7 +96,7 @@ func (p *kdumpPart) useDescCache(opt *options) {
 	load := func(block uint64) ([]byte, error) {
 		return p.descriptors(block*descBlock, descBlock, nil)
 	}
-	p.descs = &descCache{newPageCache(descBlock*descSize, opt.cacheBytes/8, blocks, load)}
+	p.descs = &descCache{newPageCache(descBlock*descSize, opt.cache.part(8), blocks, load)}
 }
 
 func (c *descCache) get(p *kdumpPart, index uint64) (pageDesc, error) {

@@ -70,7 +70,7 @@ func openKdump(stores []store, opt *options) (Image, error) {
 		pages += p.present.total
 		p.useDescCache(opt)
 	}
-	img.cache = newPageCache(h.blockSize, opt.cacheBytes, pages, img.loadPage)
+	img.cache = newPageCache(h.blockSize, opt.cache, pages, img.loadPage)
 	img.ahead = newReadAhead(img)
 	return img, nil
 }

@@ -11,20 +11,23 @@ import (
 type Option func(*options)
 
 type options struct {
-	cacheBytes int64
-	noMap      bool
-	raw        bool
-	rawStart   uint64
-	noScan     bool
-	cacheDir   string
-	progress   func(Progress)
-	ctx        context.Context
+	cache    budget
+	noMap    bool
+	raw      bool
+	rawStart uint64
+	noScan   bool
+	cacheDir string
+	progress func(Progress)
+	ctx      context.Context
 }
 
-// WithCache bounds the memory of the cache of decompressed pages, in bytes.
-// Without it the cache may grow to an eighth of the machine's memory, but to
-// 256 MiB at least and 1 GiB at most.
-func WithCache(bytes int64) Option { return func(o *options) { o.cacheBytes = bytes } }
+// WithCache sets the memory of the cache of decompressed pages, in bytes. Without
+// it the cache begins with 16 MiB and doubles while that spares a good part of the
+// work, up to an eighth of the machine's memory, but to 256 MiB at least and 1 GiB
+// at most. What is walked at random and is larger than a few times the cache, as
+// millions of dentries in their hash chains, does not make it grow: a cache that
+// holds all of it is faster by an order of magnitude, and has to be asked for.
+func WithCache(bytes int64) Option { return func(o *options) { o.cache = fixed(bytes) } }
 
 // WithoutMapping reads files with system calls instead of mapping them.
 func WithoutMapping() Option { return func(o *options) { o.noMap = true } }
@@ -37,8 +40,8 @@ func gather(opts []Option) *options {
 	if o.ctx == nil {
 		o.ctx = context.Background()
 	}
-	if o.cacheBytes <= 0 {
-		o.cacheBytes = defaultCache()
+	if o.cache.most <= 0 {
+		o.cache = defaultCache()
 	}
 	return o
 }

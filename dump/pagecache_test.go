@@ -20,7 +20,7 @@ func numberedPage(key uint64) ([]byte, error) {
 // page whatever it has thrown out.
 func TestPageCacheBound(t *testing.T) {
 	const pages = 64
-	c := newPageCache(64, pages*64, 1<<20, numberedPage)
+	c := newPageCache(64, fixed(pages*64), 1<<20, numberedPage)
 	rng := rand.New(rand.NewSource(1))
 	for range 20_000 {
 		key := uint64(rng.Intn(1000))
@@ -43,7 +43,7 @@ func TestPageCacheBound(t *testing.T) {
 // TestPageCacheKeeps: pages in use stay while others pass by.
 func TestPageCacheKeeps(t *testing.T) {
 	var loads atomic.Int64
-	c := newPageCache(64, 1024*64, 1<<20, func(key uint64) ([]byte, error) {
+	c := newPageCache(64, fixed(1024*64), 1<<20, func(key uint64) ([]byte, error) {
 		if key < 100 {
 			loads.Add(1)
 		}
@@ -65,7 +65,7 @@ func TestPageCacheKeeps(t *testing.T) {
 // TestPageCacheOnce: a working set that fits is loaded once, each page.
 func TestPageCacheOnce(t *testing.T) {
 	var loads atomic.Int64
-	c := newPageCache(4096, 256<<20, 1<<18, func(key uint64) ([]byte, error) {
+	c := newPageCache(4096, fixed(256<<20), 1<<18, func(key uint64) ([]byte, error) {
 		loads.Add(1)
 		return numberedPage(key)
 	})
@@ -89,7 +89,7 @@ func TestPageCacheOnce(t *testing.T) {
 // TestPageCacheFlight: who wants a page that is being loaded waits for it.
 func TestPageCacheFlight(t *testing.T) {
 	var loads atomic.Int64
-	c := newPageCache(64, 1<<20, 1<<20, func(key uint64) ([]byte, error) {
+	c := newPageCache(64, fixed(1<<20), 1<<20, func(key uint64) ([]byte, error) {
 		loads.Add(1)
 		time.Sleep(time.Millisecond)
 		return numberedPage(key)
@@ -116,7 +116,7 @@ func TestPageCacheFlight(t *testing.T) {
 func TestPageCacheErrors(t *testing.T) {
 	broken := errors.New("broken")
 	fail := true
-	c := newPageCache(64, 1<<20, 1<<20, func(key uint64) ([]byte, error) {
+	c := newPageCache(64, fixed(1<<20), 1<<20, func(key uint64) ([]byte, error) {
 		if key == 7 {
 			panic("loader")
 		}
@@ -146,7 +146,7 @@ func TestPageCacheErrors(t *testing.T) {
 
 // TestPageCacheRace hammers a small cache from many sides.
 func TestPageCacheRace(t *testing.T) {
-	c := newPageCache(64, 32*64, 1<<20, numberedPage)
+	c := newPageCache(64, fixed(32*64), 1<<20, numberedPage)
 	var wg sync.WaitGroup
 	for g := range 8 {
 		wg.Go(func() {
@@ -166,7 +166,7 @@ func TestPageCacheRace(t *testing.T) {
 
 // TestNewPage: pages do not share bytes, also where they share memory.
 func TestNewPage(t *testing.T) {
-	c := newPageCache(64, 200*64, 1<<20, numberedPage)
+	c := newPageCache(64, fixed(200*64), 1<<20, numberedPage)
 	var chunk []byte
 	var pages [][]byte
 	for i := range 300 {
@@ -188,5 +188,56 @@ func TestNewPage(t *testing.T) {
 	}
 	if left := c.chunks.Load(); left > 0 {
 		t.Errorf("%d chunks left", left)
+	}
+}
+
+// TestPageCacheGrows: the cache grows while a larger one would spare work, and only
+// then: not for pages that are needed by chance out of far too many, nor for those
+// that pass by in order.
+func TestPageCacheGrows(t *testing.T) {
+	const small, large = 4096, 64 << 10 // pages
+	rng := rand.New(rand.NewSource(1))
+	for _, c := range []struct {
+		name  string
+		pages int // that are needed, out of which next chooses
+		next  func(i int) int
+		grows bool
+	}{
+		{"few", small / 2, func(int) int { return rng.Intn(small / 2) }, false},
+		{"some", 5 * small, func(int) int { return rng.Intn(5 * small) }, true},
+		{"far too many", 13 * small, func(int) int { return rng.Intn(13 * small) }, false},
+		{"in order", 3 * small, func(i int) int { return i % (13 * small) }, false},
+		{"a few of them more often", 40 * small, func(int) int {
+			if rng.Intn(4) > 0 {
+				return rng.Intn(3 * small)
+			}
+			return rng.Intn(40 * small)
+		}, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			cache := newPageCache(4096, budget{small * 4096, large * 4096}, 1<<20, numberedPage)
+			for i := range 40 * small {
+				key := uint64(c.next(i))
+				data, err := cache.page(key)
+				if err != nil || binary.LittleEndian.Uint64(data) != key {
+					t.Fatalf("page %d: %x, %v", key, data, err)
+				}
+			}
+			if grown := cache.grown.Load() > 0; grown != c.grows {
+				t.Errorf("grown to %d times its size", cache.grown.Load()+1)
+			}
+			if c.name != "some" {
+				return
+			}
+			misses := 0
+			for key := range uint64(c.pages) {
+				if cache.get(key) == nil {
+					misses++
+				}
+			}
+			if misses > c.pages/20 {
+				t.Errorf("%d of %d pages are not held", misses, c.pages)
+			}
+		})
 	}
 }

@@ -64,7 +64,7 @@ func (e *spanImage) finish(opt *options) {
 }
 
 func (e *spanImage) makeCache(opt *options) {
-	e.cache = newPageCache(e.facts.PageSize, opt.cacheBytes, e.facts.MaxPhys/e.facts.PageSize+1, e.loadPage)
+	e.cache = newPageCache(e.facts.PageSize, opt.cache, e.facts.MaxPhys/e.facts.PageSize+1, e.loadPage)
 }
 
 // spanClaims collects what the headers of a file say about memory. Claims may

@@ -33,10 +33,31 @@ func (r *rawMemory) Set(text string) (err error) {
 	return err
 }
 
+// cacheSize is a flag's value of bytes, with the letters K, M, G or T.
+type cacheSize int64
+
+func (s *cacheSize) String() string { return "" }
+func (s *cacheSize) Type() string   { return "size" }
+func (s *cacheSize) Set(text string) error {
+	number, shift := text, 0
+	if last := len(text) - 1; last > 0 {
+		if i := strings.IndexByte("KMGT", text[last]&^0x20); i >= 0 {
+			number, shift = text[:last], 10*(i+1)
+		}
+	}
+	n, err := strconv.ParseInt(number, 10, 64)
+	if err != nil || n <= 0 || n > 1<<50>>shift {
+		return errors.New("want a number of bytes such as 512M or 2G")
+	}
+	*s = cacheSize(n << shift)
+	return nil
+}
+
 // imageFlags adds the flags about the dump, which all commands have.
 func (a *app) imageFlags(f *pflag.FlagSet) {
 	f.Var(&a.raw, "raw", "the dump is plain memory without headers, from that physical address on")
 	f.Lookup("raw").NoOptDefVal = "0"
+	f.Var(&a.cache, "cache", "memory for unpacked pages of a compressed dump, such as 1G; without it 16M, and more while that pays")
 }
 
 // image opens a dump. It shows how far long work is.
@@ -53,6 +74,9 @@ func (a *app) image(ctx context.Context, files []string) (dump.Image, error) {
 	})}
 	if a.raw.set {
 		opts = append(opts, dump.WithRawMemory(a.raw.start))
+	}
+	if a.cache > 0 {
+		opts = append(opts, dump.WithCache(int64(a.cache)))
 	}
 	img, err := dump.Open(files, opts...)
 	if p != nil {

@@ -23,6 +23,7 @@ type app struct {
 	json      bool
 	failOn    string
 	raw       rawMemory
+	cache     cacheSize // of unpacked pages; 0 for the usual one
 }
 
 const statusHelp = `Exit status:
