@@ -20,6 +20,7 @@ type Options struct {
 	Top       int // chains to describe; 0 means 10
 	MinLength int // describe no shorter chain; 0 means 2
 	Entries   int // entries to list of each name in a chain; negative means all
+	MaxLength int // an alarm is raised where a chain is longer; 0 means never
 	Workers   int // goroutines; 0 means one a processor
 
 	// Progress, if set, is told from several goroutines how many of the
@@ -63,7 +64,12 @@ func Analyze(ctx context.Context, fs *vfs.FS, opt Options) (*Report, error) {
 		}
 		r.Chains = append(r.Chains, d.describe(c.bucket))
 	}
-	r.Findings = findings(r)
+	d.countChildren(r)
+	if r.hasDeadOwners() {
+		r.Churn = d.owners.churn
+		r.Churn.readLog(fs.Kernel())
+	}
+	r.Findings = findings(r, &opt)
 	return r, nil
 }
 

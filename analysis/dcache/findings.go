@@ -3,6 +3,7 @@ package dcache
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/kmortem/mortem/analysis/finding"
 )
@@ -12,6 +13,8 @@ const (
 	idSameName = "dcache.same-name-chain"
 	idSysctl   = "dcache.sysctl-chain"
 	idLong     = "dcache.long-chains"
+	idChurn    = "dcache.netns-churn"
+	idAlarm    = "dcache.chain-over-limit"
 )
 
 // A chain of one name is worth a word from four times the length that a random
@@ -34,10 +37,32 @@ func severity(n uint64) finding.Severity {
 	return finding.Info
 }
 
+// longGroup is how many dentries of one name in a chain are worth a word.
+func longGroup(r *Report) uint64 {
+	return uint64(suspiciousFactor * max(r.Table.ExpectedLongest, 1))
+}
+
+// hasDeadOwners tells whether a chain is long for entries of network namespaces
+// that are gone or going.
+func (r *Report) hasDeadOwners() bool {
+	for i := range r.Chains {
+		for j := range r.Chains[i].Groups {
+			g := &r.Chains[i].Groups[j]
+			if g.Owners != nil && g.Owners.Dead+g.Owners.Dying > 0 && g.Dentries.Total >= longGroup(r) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // findings draws the conclusions from what the report holds.
-func findings(r *Report) []finding.Finding {
+func findings(r *Report, opt *Options) []finding.Finding {
 	list := []finding.Finding{}
-	limit := uint64(suspiciousFactor * max(r.Table.ExpectedLongest, 1))
+	if opt.MaxLength > 0 && r.Table.Longest > opt.MaxLength {
+		list = append(list, overLimit(r, opt.MaxLength))
+	}
+	limit := longGroup(r)
 	explained := uint64(0)
 	for i := range r.Chains {
 		c := &r.Chains[i]
@@ -55,6 +80,9 @@ func findings(r *Report) []finding.Finding {
 				list = append(list, sameName(r, c, g))
 			}
 		}
+	}
+	if r.Churn != nil && r.Churn.shown() {
+		list = append(list, churn(r.Churn, finding.Worst(list)))
 	}
 	if r.Long > explained && explained < uint64(len(r.Chains)) {
 		list = append(list, manyLong(r, r.Long-explained))
@@ -77,6 +105,21 @@ func lengthEvidence(r *Report, c *Chain, g *Group) finding.Evidence {
 	}
 }
 
+// childrenEvidence says how many dentries the parent has altogether.
+func childrenEvidence(c *Chain, g *Group) []finding.Evidence {
+	if g.Children == nil {
+		return nil
+	}
+	atLeast := ""
+	if g.Children.AtLeast {
+		atLeast = "at least "
+	}
+	return []finding.Evidence{{
+		Fact:    fmt.Sprintf("the parent %s at %s has %s%d children, %d of them negative", g.Path, g.Parent, atLeast, g.Children.Total, g.Children.Negative),
+		Command: fmt.Sprintf("dcache --min-length %d", c.Length),
+	}}
+}
+
 // sysctlChain is case 1: one name of /proc/sys for many network namespaces.
 func sysctlChain(r *Report, c *Chain, g *Group) finding.Finding {
 	o := g.Owners
@@ -96,11 +139,19 @@ func sysctlChain(r *Report, c *Chain, g *Group) finding.Finding {
 			o.Sets, o.Init, o.WithTasks, o.WithoutTasks, o.Dying, o.Dead),
 		Command: "dcache --entries -1",
 	})
+	f.Evidence = append(f.Evidence, childrenEvidence(c, g)...)
+	if g.Pins == nil && g.Dentries.OnLRU > 0 {
+		f.Evidence = append(f.Evidence, finding.Evidence{
+			Fact:    fmt.Sprintf("what keeps them: %d of the entries themselves are on the LRU and reclaimable; nothing reclaims them while memory is plentiful", g.Dentries.OnLRU),
+			Command: fmt.Sprintf("dcache --min-length %d --entries -1", c.Length),
+		})
+	}
 	if g.Pins != nil && len(g.Pins.Leaves) > 0 {
 		leaf := g.Pins.Leaves[0]
 		f.Evidence = append(f.Evidence, finding.Evidence{
 			Fact: fmt.Sprintf("what keeps them: below %d of %d entries looked into there are dentries; most often %s (%d times, %d on the LRU and reclaimable, %d in use)",
 				g.Pins.Directories, g.Pins.Sampled, leaf.Path, leaf.Count, leaf.Reclaimable, leaf.Held),
+			Command: fmt.Sprintf("dcache --min-length %d", c.Length),
 		})
 	}
 	f.Advice = sysctlAdvice(g)
@@ -125,6 +176,7 @@ func sysctlAdvice(g *Group) []string {
 	var advice []string
 	if o.Dead > 0 {
 		advice = append(advice, "upgrade to a kernel that drops a sysctl's dentries when it is unregistered (since 4.11)",
+			"fix what creates and destroys the namespaces",
 			fmt.Sprintf("until then, shrink the dentries of that one super_block (s_id %s), rather than the whole cache with drop_caches", g.SuperID))
 	}
 	if o.WithoutTasks > 0 {
@@ -144,7 +196,7 @@ func sameName(r *Report, c *Chain, g *Group) finding.Finding {
 		Severity:   severity(g.Dentries.Total),
 		Statement:  fmt.Sprintf("%d dentries of the same name and parent, %s, share one hash chain", g.Dentries.Total, g.where()),
 		Confidence: finding.Certain,
-		Evidence:   []finding.Evidence{lengthEvidence(r, c, g)},
+		Evidence:   append([]finding.Evidence{lengthEvidence(r, c, g)}, childrenEvidence(c, g)...),
 		Advice:     []string{"find out why the file system keeps several dentries of one name: its d_compare or d_revalidate refuses those that are there"},
 	}
 }
@@ -160,6 +212,65 @@ func manyLong(r *Report, n uint64) finding.Finding {
 		Evidence: []finding.Evidence{{
 			Fact:    fmt.Sprintf("the longest chain holds %d dentries", r.Table.Longest),
 			Command: fmt.Sprintf("dcache --min-length %d --top %d", r.Table.ExpectedLongest+1, r.Long),
+		}},
+	}
+}
+
+// churn says who makes the namespaces that come and go. Its severity is that of
+// what follows from them.
+func churn(c *Churn, worst finding.Severity) finding.Finding {
+	f := finding.Finding{
+		ID:         idChurn,
+		Severity:   worst,
+		Confidence: finding.Suspected,
+		Method:     "lines of the kernel log about network namespaces and their devices, and the names of tasks",
+		Statement:  "network namespaces are created and destroyed again and again",
+		Advice:     []string{"look at the configuration of what makes the namespaces, such as that of the containers' network plugin: something makes and destroys them in a loop"},
+	}
+	if rate := c.PerMinute(); rate > 0 {
+		f.Statement += fmt.Sprintf(": %d within %s, %.1f a minute", c.LastID-c.FirstID, (c.Last - c.First).Round(time.Second), rate)
+	}
+	if c.Created > 0 {
+		fact := fmt.Sprintf("%d lines of the log tell of a new network namespace, the last one: %s", c.Created, c.Example)
+		if c.LastID > 0 {
+			fact += fmt.Sprintf("; their ids, which count from boot on, go from %d to %d", c.FirstID, c.LastID)
+		}
+		f.Evidence = append(f.Evidence, finding.Evidence{Fact: fact, Command: "log"})
+	}
+	if c.Veth > 0 {
+		f.Evidence = append(f.Evidence, finding.Evidence{
+			Fact: fmt.Sprintf("%d lines of the log are about veth devices, by which containers are connected", c.Veth), Command: "log"})
+	}
+	if len(c.Tasks) > 0 {
+		var names []string
+		for _, t := range c.Tasks {
+			names = append(names, fmt.Sprintf("%d %s", t.PID, t.Comm))
+		}
+		if c.More > 0 {
+			names = append(names, fmt.Sprintf("and %d more", c.More))
+		}
+		f.Evidence = append(f.Evidence, finding.Evidence{
+			Fact: "processes by the names of programs that make network namespaces: " + strings.Join(names, ", "), Command: "ps"})
+	}
+	return f
+}
+
+// overLimit is the alarm of a chain that is longer than the caller allows.
+func overLimit(r *Report, limit int) finding.Finding {
+	over := 0
+	for _, c := range r.Chains {
+		if c.Length > limit {
+			over++
+		}
+	}
+	return finding.Finding{
+		ID:         idAlarm,
+		Severity:   finding.Warning,
+		Statement:  fmt.Sprintf("a chain of dentry_hashtable holds %d dentries, more than the limit of %d", r.Table.Longest, limit),
+		Confidence: finding.Certain,
+		Evidence: []finding.Evidence{{
+			Fact:    fmt.Sprintf("of the %d longest chains %d are over the limit; a random hash gives at most %d", len(r.Chains), over, r.Table.ExpectedLongest),
+			Command: fmt.Sprintf("dcache --min-length %d", limit+1),
 		}},
 	}
 }

@@ -18,6 +18,7 @@ type ownership struct {
 	listed map[uint64]*netns.Net // by address; those in net_namespace_list
 	tasks  map[uint64]*members   // by the address of the network namespace
 	cover  *kernel.Coverage
+	churn  *Churn
 
 	netsListed, tasksListed bool
 }
@@ -39,7 +40,7 @@ func (m *members) add(t *task.Task) {
 }
 
 func newOwnership(k *kernel.Kernel, cover *kernel.Coverage) *ownership {
-	o := &ownership{listed: make(map[uint64]*netns.Net), tasks: make(map[uint64]*members), cover: cover}
+	o := &ownership{listed: make(map[uint64]*netns.Net), tasks: make(map[uint64]*members), cover: cover, churn: &Churn{Tasks: []Member{}}}
 	tables, err := sysctl.New(k)
 	if err == nil {
 		o.nets, err = netns.New(k)
@@ -86,6 +87,7 @@ func (o *ownership) listTasks(k *kernel.Kernel) bool {
 				o.tasks[net] = new(members)
 			}
 			o.tasks[net].add(t)
+			o.churn.addTask(t)
 		}
 		if err != nil {
 			o.cover.Fail(err)

@@ -16,6 +16,7 @@ type Report struct {
 	Histogram []Bin             `json:"histogram"`
 	Long      uint64            `json:"long_chains"` // chains longer than Table.ExpectedLongest
 	Chains    []Chain           `json:"chains"`      // the longest ones, the longest first
+	Churn     *Churn            `json:"netns_churn,omitempty"`
 	Findings  []finding.Finding `json:"findings"`
 	Coverage  kernel.Coverage   `json:"coverage"`
 }
@@ -68,6 +69,7 @@ type Group struct {
 	Name       string      `json:"name"`
 	Path       string      `json:"path"` // of the parent, as seen in the first mount namespace
 	Parent     kernel.Addr `json:"parent"`
+	Children   *Children   `json:"parent_children,omitempty"` // where the group is long
 	SuperBlock kernel.Addr `json:"super_block"`
 	SuperID    string      `json:"s_id"`
 	FileSystem string      `json:"fs_type"`
@@ -75,6 +77,13 @@ type Group struct {
 	Owners     *Owners     `json:"owners,omitempty"` // of entries of /proc/sys
 	Pins       *Pins       `json:"pins,omitempty"`   // what keeps directories from being freed
 	Entries    []Entry     `json:"entries,omitempty"`
+}
+
+// Children counts the dentries that have the same parent, whatever their names.
+type Children struct {
+	Total    uint64 `json:"total"`
+	Negative uint64 `json:"negative"`
+	AtLeast  bool   `json:"at_least,omitempty"` // their list could not be followed to its end
 }
 
 // Owners says to whom the entries of one name in /proc/sys belong.

@@ -2,6 +2,7 @@ package dcache_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -50,9 +51,17 @@ func openCase1(t *testing.T, plan *synthetic.Case1, codec []dumpwriter.Codec) *d
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := dcache.Analyze(t.Context(), fs, dcache.Options{})
+	limit := len(plan.Entries[0]) - 1
+	if codec != nil {
+		limit += 100
+	}
+	r, err := dcache.Analyze(t.Context(), fs, dcache.Options{MaxLength: limit})
 	if err != nil {
 		t.Fatal(err)
+	}
+	alarm := slices.IndexFunc(r.Findings, func(f finding.Finding) bool { return f.ID == "dcache.chain-over-limit" })
+	if raised := alarm >= 0; raised != (r.Table.Longest > limit) || raised && !strings.Contains(r.Findings[alarm].Statement, fmt.Sprint(r.Table.Longest)) {
+		t.Errorf("limit %d, longest %d: %+v", limit, r.Table.Longest, r.Findings)
 	}
 	return r
 }
@@ -72,6 +81,7 @@ func checkCase1(t *testing.T, plan *synthetic.Case1, r *dcache.Report) {
 		}
 		checkCase1Chain(t, plan, i, g)
 	}
+	checkChurn(t, plan, r)
 	var chains []finding.Finding
 	for _, f := range r.Findings {
 		if f.ID == "dcache.sysctl-chain" {
@@ -87,12 +97,44 @@ func checkCase1(t *testing.T, plan *synthetic.Case1, r *dcache.Report) {
 		fmt.Sprintf("each lookup of it from init_net compares %d dentries", len(plan.Entries[0])),
 		fmt.Sprintf("of dead ones %d (ctl_table_header.unregistering is set)", plan.Dead),
 		fmt.Sprintf("%d with tasks and %d without", len(plan.Busy), len(plan.Idle)),
+		fmt.Sprintf("has %d children, 0 of them negative", len(plan.Parents[0].Children)),
 		"(s_id proc)", "reclaimable", "since 4.11", "drop_caches",
 	} {
 		if !strings.Contains(said, part) {
 			t.Errorf("%q is not in what is said: %s", part, said)
 		}
 	}
+}
+
+// checkChurn: who makes the namespaces, and how many, as the log and the tasks tell.
+func checkChurn(t *testing.T, plan *synthetic.Case1, r *dcache.Report) {
+	t.Helper()
+	for _, f := range r.Findings {
+		for _, e := range f.Evidence {
+			if e.Command == "" {
+				t.Errorf("%s: nothing prints again that %s", f.ID, e.Fact)
+			}
+		}
+		if f.ID != "dcache.netns-churn" {
+			continue
+		}
+		if f.Confidence != finding.Suspected || f.Method == "" || f.Severity != finding.Warning {
+			t.Errorf("%+v", f)
+		}
+		said := fmt.Sprint(f)
+		for _, part := range []string{"700 dockerd", "702 containerd", "31001 runc:[1:CHILD]", "31002 exe", "30.0 a minute",
+			fmt.Sprintf("from %d to %d", plan.Dead, plan.Dead+synthetic.CreatedLogged-1),
+			fmt.Sprintf("%d lines of the log tell of a new network namespace", synthetic.CreatedLogged)} {
+			if !strings.Contains(said, part) {
+				t.Errorf("%q is not in what is said: %s", part, said)
+			}
+		}
+		if strings.Contains(said, "nginx") || strings.Contains(said, "snmpd") {
+			t.Errorf("tasks that make nothing are suspected: %s", said)
+		}
+		return
+	}
+	t.Errorf("nothing says who makes the namespaces: %+v", r.Churn)
 }
 
 // groupOf is what the report has of the dentries of a name.

@@ -6,14 +6,25 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/kmortem/mortem/analysis/finding"
 	"github.com/kmortem/mortem/kernel"
 	"github.com/kmortem/mortem/kernel/vfs"
 )
 
 // Report is the answer. Counts are lower bounds where Coverage is not complete.
 type Report struct {
-	SuperBlocks []SuperBlock    `json:"super_blocks"` // in the order of the list super_blocks
-	Coverage    kernel.Coverage `json:"coverage"`
+	SuperBlocks []SuperBlock      `json:"super_blocks"` // in the order of the list super_blocks
+	State       DentryState       `json:"dentry_state"`
+	Findings    []finding.Finding `json:"findings"` // where limits are exceeded; see Alarms
+	Coverage    kernel.Coverage   `json:"coverage"`
+}
+
+// DentryState are the kernel's own counters of dentries, those of
+// /proc/sys/fs/dentry-state.
+type DentryState struct {
+	Dentries uint64  `json:"nr_dentry"`
+	Unused   uint64  `json:"nr_unused"`
+	Negative *uint64 `json:"nr_negative"` // among the unused ones; null where the kernel does not count them
 }
 
 // SuperBlock is one file system.
@@ -53,7 +64,8 @@ type Mount struct {
 // Analyze walks all super_blocks, their mounts, LRU lists and inodes, and the
 // dentry hash table once.
 func Analyze(ctx context.Context, fs *vfs.FS) (*Report, error) {
-	r := &Report{SuperBlocks: []SuperBlock{}, Coverage: fs.Kernel().NewCoverage()}
+	r := &Report{SuperBlocks: []SuperBlock{}, Findings: []finding.Finding{}, Coverage: fs.Kernel().NewCoverage()}
+	r.state(fs)
 	lru, err := fs.LRU()
 	if err != nil {
 		return nil, err
@@ -80,6 +92,20 @@ func Analyze(ctx context.Context, fs *vfs.FS) (*Report, error) {
 		r.SuperBlocks = append(r.SuperBlocks, r.describe(fs, lru, mounts, sb, hashed[sb.Addr]))
 	}
 	return r, nil
+}
+
+// state reads the counters. Sums below 0, which processors that count at the same
+// time can leave, are shown as 0 by the kernel too.
+func (r *Report) state(fs *vfs.FS) {
+	s, err := fs.Stat()
+	if err != nil {
+		r.Coverage.Fail(fmt.Errorf("dentry-state: %w", err))
+	}
+	r.State = DentryState{Dentries: uint64(max(s.Dentries, 0)), Unused: uint64(max(s.Unused, 0))}
+	if s.HasNegative {
+		n := uint64(max(s.Negative, 0))
+		r.State.Negative = &n
+	}
 }
 
 func (r *Report) describe(fs *vfs.FS, lru *vfs.LRU, mounts *vfs.Mounts, sb *vfs.SuperBlock, hashed *dentries) SuperBlock {

@@ -174,3 +174,17 @@ func ExampleAnalyze() {
 	}
 	// Output: ext4 on /frozen is frozen
 }
+
+// TestDentryState compares with what the guest read last of all. Closing that file
+// and writing the truth moved some to the lists of unused ones.
+func TestDentryState(t *testing.T) {
+	var all, unused, age, want, negative uint64
+	text := fixtures.Truth(t, "main").Late["/proc/sys/fs/dentry-state"]
+	if _, err := fmt.Sscan(text, &all, &unused, &age, &want, &negative); err != nil {
+		t.Fatalf("%q: %v", text, err)
+	}
+	got := analyze(t).State
+	if got.Dentries != all || got.Negative == nil || *got.Negative != negative || got.Unused < unused || got.Unused > unused+100 {
+		t.Errorf("%+v; the guest read %q", got, text)
+	}
+}

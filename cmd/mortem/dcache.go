@@ -20,6 +20,7 @@ func (a *app) dcacheCommand() *cobra.Command {
 			"many entries a lookup from init_net has to pass.",
 		Example: "  mortem dcache --vmlinux vmlinux vmcore\n" +
 			"  mortem dcache --vmlinux vmlinux --top 3 --entries 20 vmcore\n" +
+			"  mortem dcache --vmlinux vmlinux --max-length 1000 --fail-on warning vmcore\n" +
 			"  mortem dcache --vmlinux vmlinux --json vmcore.1 vmcore.2 | jq '.chains[0].groups[0].owners'",
 		Args: atLeast(1, "the dump"),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -28,6 +29,9 @@ func (a *app) dcacheCommand() *cobra.Command {
 			}
 			if opt.Entries < -1 {
 				return usage("--entries takes a number, or -1 for all")
+			}
+			if opt.MaxLength < 0 {
+				return usage("--max-length takes a number, or 0 for no alarm")
 			}
 			if _, err := a.failsOn(nil); err != nil {
 				return err
@@ -58,6 +62,7 @@ func (a *app) dcacheCommand() *cobra.Command {
 	c.Flags().IntVar(&opt.Top, "top", 10, "describe this many of the longest chains")
 	c.Flags().IntVar(&opt.Entries, "entries", 5, "list this many entries of each name in a chain, -1 for all")
 	c.Flags().IntVar(&opt.MinLength, "min-length", 2, "describe no shorter chain")
+	c.Flags().IntVar(&opt.MaxLength, "max-length", 0, "raise an alarm, a warning, where a chain is longer; 0 for never")
 	a.kernelFlags(c.Flags())
 	a.findingFlags(c.Flags())
 	return c
@@ -78,6 +83,10 @@ func printDcache(w *printer, r *dcache.Report) {
 			}
 		}
 	})
+	if c := r.Churn; c != nil {
+		w.line("")
+		w.line("network namespaces in the log: %d lines of new ones, %d of veth devices; tasks that may make them: %d", c.Created, c.Veth, len(c.Tasks)+c.More)
+	}
 	for i := range r.Chains {
 		printChain(w, &r.Chains[i])
 	}
@@ -109,6 +118,9 @@ func printChain(w *printer, c *dcache.Chain) {
 func printGroup(w *printer, g *dcache.Group) {
 	w.line("  %d × %s in %s (%s %s): negative %d, unused %d, on the LRU %d",
 		g.Dentries.Total, g.Name, g.Path, g.FileSystem, g.SuperID, g.Dentries.Negative, g.Dentries.Unused, g.Dentries.OnLRU)
+	if c := g.Children; c != nil {
+		w.line("    the parent has %d children, negative %d", c.Total, c.Negative)
+	}
 	if g.Owners != nil {
 		printOwners(w, g.Owners)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -9,15 +10,21 @@ import (
 )
 
 func (a *app) supersCommand() *cobra.Command {
+	var limits supers.Limits
 	c := &cobra.Command{
 		Use:   "supers [flags] DUMP...",
 		Short: "List all super_blocks with their mounts, dentries and inodes",
 		Long: "supers lists every super_block: its s_id and type, where it is mounted, how many hashed\n" +
 			"dentries it has, how many unused ones are on its s_dentry_lru (by the kernel's counter,\n" +
-			"and as walked), and how many inodes.",
-		Example: "  mortem supers --vmlinux vmlinux vmcore",
-		Args:    atLeast(1, "the dump"),
+			"and as walked), and how many inodes; and the counters of /proc/sys/fs/dentry-state. With\n" +
+			"limits it raises alarms: warnings, and critical ones where a limit is exceeded tenfold.",
+		Example: "  mortem supers --vmlinux vmlinux vmcore\n" +
+			"  mortem supers --vmlinux vmlinux --max-unused 10000000 --max-negative 1000000 --fail-on warning vmcore",
+		Args: atLeast(1, "the dump"),
 		RunE: func(c *cobra.Command, args []string) error {
+			if _, err := a.failsOn(nil); err != nil {
+				return err
+			}
 			s, err := a.open(args)
 			if err != nil {
 				return err
@@ -27,9 +34,22 @@ func (a *app) supersCommand() *cobra.Command {
 			if err != nil {
 				return &exitError{exitUnusable, err}
 			}
-			return a.answer(r, &r.Coverage, func(w *printer) { printSupers(w, r) })
+			r.Findings = r.Alarms(limits)
+			fails, err := a.failsOn(r.Findings)
+			if err != nil {
+				return err
+			}
+			err = a.answer(r, &r.Coverage, func(w *printer) { printSupers(w, r) })
+			if fails && (err == nil || err == statusOnly(exitPartly)) {
+				return statusOnly(exitFinding)
+			}
+			return err
 		},
 	}
+	c.Flags().Uint64Var(&limits.Unused, "max-unused", 0, "raise an alarm where a super_block keeps more unused dentries; 0 for never")
+	c.Flags().Uint64Var(&limits.Dentries, "max-dentries", 0, "raise an alarm where there are more dentries altogether; 0 for never")
+	c.Flags().Uint64Var(&limits.Negative, "max-negative", 0, "raise an alarm where there are more negative dentries altogether; 0 for never")
+	a.findingFlags(c.Flags())
 	a.kernelFlags(c.Flags())
 	return c
 }
@@ -43,6 +63,13 @@ func printSupers(w *printer, r *supers.Report) {
 				s.Hashed, s.Negative, s.UnusedCounter, s.UnusedWalked, s.Inodes, mountedOn(s))
 		}
 	})
+	negative := "negative ones not counted"
+	if n := r.State.Negative; n != nil {
+		negative = fmt.Sprintf("negative %d", *n)
+	}
+	w.line("")
+	w.line("dentry-state: %d dentries, unused %d, %s", r.State.Dentries, r.State.Unused, negative)
+	w.findings(r.Findings)
 }
 
 // shownMounts is how many mount points of one file system a line names.
