@@ -23,6 +23,8 @@ type namer struct {
 	mounts             *vfs.Mounts
 	mms, tasks, stacks []span            // of mm_structs, task_structs and kernel stacks, by address
 	slabs              *slab.Allocations // nil where they cannot be read
+	objectSize         uint64            // of the slab object that was found last
+	locals             int               // how many locks were named by local variables
 	super              *ctype.Type
 	inode              *ctype.Type
 	dentry             *ctype.Type
@@ -41,6 +43,7 @@ func (b *builder) name() {
 			return
 		}
 		n.lock(&b.snap.Locks[i])
+		n.byLocals(i)
 	}
 }
 
@@ -147,7 +150,8 @@ func (n *namer) inSuper(l *Lock, addr uint64) bool {
 		if mounts := n.mountsOf(at); len(mounts) > 0 {
 			l.Object.Path = mounts[0]
 		}
-		if l.Kind == PercpuRWSem && strings.HasPrefix(l.Object.Member, "s_writers.") {
+		// Until 4.2 writers wait in a queue of the super_block's.
+		if l.Kind == PercpuRWSem && strings.HasPrefix(l.Object.Member, "s_writers.") || strings.Contains(l.Object.Member, "wait_unfrozen") {
 			n.frozen(l, sb)
 		}
 		return true
@@ -310,6 +314,7 @@ func (n *namer) inSlab(l *Lock, addr uint64) bool {
 		return false
 	}
 	l.Object = &Object{Addr: kernel.Addr(o.Addr), Cache: o.Slab.Cache.Name, By: "slab"}
+	n.objectSize = uint64(o.Slab.Cache.Size)
 	off := addr - o.Addr
 	if l.Kind == Pipe {
 		l.Object.Type = "struct pipe_inode_info"
@@ -413,4 +418,4 @@ func memberAt(t *ctype.Type, off uint64) (ctype.Member, bool) {
 // lockTypes are the structures in which no smaller member is worth naming.
 var lockTypes = map[string]bool{"struct mutex": true, "struct rw_semaphore": true, "struct semaphore": true, "struct rt_mutex": true,
 	"struct percpu_rw_semaphore": true, "struct completion": true, "struct wait_queue_head": true, "struct raw_spinlock": true,
-	"struct spinlock": true, "struct lockref": true, "struct ww_mutex": true, "struct work_struct": true}
+	"struct spinlock": true, "struct lockref": true, "struct ww_mutex": true, "struct work_struct": true, "struct rt_mutex_base": true, "struct rwbase_rt": true}

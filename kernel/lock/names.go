@@ -100,7 +100,7 @@ func spinners() {
 	// Optimistic spinners: the lock is that of the function that calls them.
 	enter(class{role: roleSpin, kind: Mutex}, "mutex_spin_on_owner", "mutex_optimistic_spin")
 	enter(class{role: roleSpin, kind: RWSem, mode: Write}, "rwsem_spin_on_owner", "rwsem_optimistic_spin")
-	enter(class{role: roleSpin}, "osq_lock", "osq_wait_next", "mspin_lock", "mcs_spin_lock")
+	enter(class{role: roleSpin}, "kvm_wait", "pv_wait", "pv_wait_node", "pv_wait_head_or_lock", "xen_qlock_wait", "osq_lock", "osq_wait_next", "mspin_lock", "mcs_spin_lock")
 	enter(class{role: roleSpin, kind: BitLock, argument: true}, "bit_spin_lock")
 	enter(class{role: roleSpin, kind: HlistBL, argument: true}, "hlist_bl_lock")
 }

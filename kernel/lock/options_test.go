@@ -196,3 +196,36 @@ func TestReadWriteLock(t *testing.T) {
 		t.Errorf("%+v", l)
 	}
 }
+
+// TestLoops: processors that wait in loops of the functions that they are in, for the
+// bit of a hash chain and for a writer of a seqlock.
+func TestLoops(t *testing.T) {
+	m := newMachine(synthetic.V6_12().Extend("struct seqlock 8\n0 4 sequence unsigned int\n4 4 lock unsigned int\n"), 4)
+	bucket, rename := m.Var("the_bucket", "unsigned long"), m.Var("rename_lock", "unsigned long")
+	bit := []byte{0xf0, 0x48, 0x0f, 0xba, 0x2f, 0x00, 0x73, 0x09, 0xf3, 0x90, 0x48, 0x8b, 0x07, 0xa8, 0x01, 0x75, 0xf7, 0xc3}
+	seq := []byte{0xeb, 0x02, 0xf3, 0x90, 0x8b, 0x03, 0xa8, 0x01, 0x75, 0xf8, 0xc3}
+	inBit, inSeq := m.Func("__d_rehash", bit), m.Func("d_walk", seq)
+	m.NewCode("_raw_spin_lock", 32).Enter(0).Leave()
+	write := m.NewCode("d_move", 96).Enter(0).Load(synthetic.RDI, rename.Addr+4).Call("_raw_spin_lock").Nop(30).Leave()
+	one, two, writer := m.task("bit"), m.task("seq"), m.task("writer")
+	outer := m.NewCode("lookup", 32).Enter(0).Call("d_move").Leave()
+	one.RunOn(0, map[string]uint64{"ip": inBit + 10, "di": bucket.Addr}, synthetic.Frame{In: outer, Calls: "d_move"})
+	two.RunOn(1, map[string]uint64{"ip": inSeq + 4, "bx": rename.Addr}, synthetic.Frame{In: outer, Calls: "d_move"})
+	writer.RunOn(2, nil, synthetic.Frame{In: write, Offset: 40})
+	m.PutUint64(bucket.Addr, 0xffff888000001001)
+	m.PutUint64(rename.Addr, 1<<32|7)
+	p := byThread(snapshot(t, m.open(t), lock.Options{}))
+	for _, c := range []struct {
+		task *synthetic.Task
+		kind lock.Kind
+		addr uint64
+	}{{one, lock.HlistBL, bucket.Addr}, {two, lock.Seqlock, rename.Addr}} {
+		w := p.wait[c.task.PID]
+		if w == nil || p.Locks[w.Lock].Kind != c.kind || uint64(p.Locks[w.Lock].Addr) != c.addr || !w.Spinning || !p.Locks[w.Lock].Held {
+			t.Errorf("%s: %+v, %+v, %+v", c.task.Comm, w, p.Locks, p.Unexplained)
+		}
+	}
+	if h, ok := p.holders(rename.Addr, lock.Suspected)[writer.PID]; !ok || h.Method != lock.ByCode {
+		t.Errorf("%+v", p.Holds)
+	}
+}

@@ -132,6 +132,7 @@ type lockExtra struct {
 	waiting   map[int]bool // the tasks that wait for it
 	carriers  []carrier
 	first     uint64 // the task that is the first in its queue
+	waiter    uint64 // a task that waits for it
 	rtBase    uint64 // the rt_mutex in a lock of PREEMPT_RT
 }
 

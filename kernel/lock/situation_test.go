@@ -52,7 +52,7 @@ func checkSituation(t *testing.T, p picture, s truth.Situation, tid int) {
 		"mmap":     "rw_semaphore struct mm_struct mmap_lock mmaphog " + strings.TrimPrefix(s.Detail, "process "),
 		"freeze":   "frozen file system struct super_block s_writers.rw_sem[0] " + s.Detail,
 		"rtnl":     "mutex rtnl_mutex",
-		"pi-futex": "rt_mutex",
+		"pi-futex": "rt_mutex struct futex_pi_state pi_mutex",
 		"pipe":     "pipe struct pipe_inode_info",
 	}[s.Name]
 	words := []string{string(l.Kind), l.Symbol, object.Type, object.Member, object.Comm, object.Path}
@@ -61,7 +61,7 @@ func checkSituation(t *testing.T, p picture, s truth.Situation, tid int) {
 	}
 	var got []string
 	for _, word := range words {
-		if word != "" && (s.Name != "pi-futex" || word == string(l.Kind)) {
+		if word != "" {
 			got = append(got, word)
 		}
 	}

@@ -16,7 +16,13 @@ func (b *builder) spinner(c *unwind.CPU) {
 	s := b.running(c)
 	b.snap.Coverage.Read++
 	i := s.innermost(roleSpin)
-	if i < 0 || c.Task == nil || !s.stillIn(i) {
+	if c.Task == nil {
+		return
+	}
+	if i < 0 || !s.stillIn(i) {
+		if f, ok := b.inLoop(s); ok {
+			b.addWait(s, f, Wait{Mode: f.mode, Methods: []Method{f.method}, Sure: f.sure, Position: -1, Spinning: true})
+		}
 		return
 	}
 	f, ok := b.spinLock(s, i, c.Number)
@@ -107,7 +113,8 @@ type candidate struct {
 // code passed, the first argument's register, and the other registers.
 func (b *builder) spinCandidates(s *stack, i, last int) []candidate {
 	var list []candidate
-	if v, ok := s.register(i, b.arg); ok && !s.frames[i].ret {
+	direct := s.frames[i].fn.class.argument
+	if v, ok := s.register(i, b.arg); ok && direct && !s.frames[i].ret {
 		list = append(list, candidate{v, ByRegister, b.regs.Name(b.arg)})
 	}
 	for j := i; j <= last; j++ {
@@ -119,7 +126,7 @@ func (b *builder) spinCandidates(s *stack, i, last int) []candidate {
 		return list
 	}
 	for _, r := range b.regs.Order {
-		if v, ok := s.register(i, r); ok && r != b.arg && r != b.regs.SP && r != b.regs.PC {
+		if v, ok := s.register(i, r); ok && (r != b.arg || !direct) && r != b.regs.SP && r != b.regs.PC {
 			list = append(list, candidate{v, ByRegister, b.regs.Name(r)})
 		}
 	}
@@ -271,6 +278,8 @@ func (b *builder) spinLocks() {
 				l.HeldKnown = true
 			}
 			l.NoHolder = "a rwlock does not say who holds it"
+		case HlistBL, Seqlock:
+			b.loopWord(i)
 		}
 	}
 }

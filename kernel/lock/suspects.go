@@ -61,9 +61,14 @@ func (b *builder) wanted() map[uint64][]int {
 		switch l := &b.snap.Locks[i]; l.Kind {
 		case Spinlock, Lockref, RWLock, Seqlock, Semaphore, RWSem, PercpuRWSem, FrozenFS, BitLock, FolioLock, BufferLock, HlistBL, SRCU,
 			Mutex, RTMutex, WWMutex:
-			if !known[i] && l.Addr != 0 {
-				wanted[uint64(l.Addr)] = append(wanted[uint64(l.Addr)], i)
+			if known[i] || l.Addr == 0 {
+				continue
 			}
+			addr := uint64(l.Addr)
+			if off, ok := b.seqlockSpin(); ok && l.Kind == Seqlock {
+				addr += off // its writers take the spinlock beside
+			}
+			wanted[addr] = append(wanted[addr], i)
 		}
 	}
 	return wanted

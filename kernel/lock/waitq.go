@@ -236,7 +236,7 @@ func (b *builder) byArgument(s *stack, i int) (found, bool) {
 	if !ok {
 		return found{}, false
 	}
-	addr, ok := b.argumentOf(s.tk, i)
+	addr, ok := b.lockArgument(s.tk, i, l.name)
 	if !ok {
 		return found{}, false
 	}

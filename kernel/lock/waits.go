@@ -394,7 +394,7 @@ func (b *builder) brokenRing(s *stack, r *ring, f *found) bool {
 	if !ok {
 		return false
 	}
-	addr, ok := b.argumentOf(s.tk, i)
+	addr, ok := b.lockArgument(s.tk, i, l.name)
 	if !ok || !b.plausible(&l, addr) {
 		return false
 	}
@@ -419,6 +419,17 @@ func (b *builder) argumentOf(tk *task.Task, from int) (uint64, bool) {
 		}
 	}
 	return 0, false
+}
+
+// lockArgument is argumentOf, or the parameter of a locking function that leads to a
+// lock's type.
+func (b *builder) lockArgument(tk *task.Task, from int, typ string) (uint64, bool) {
+	if s, err := b.again(tk); err == nil {
+		if v, ok := b.parameterOf(s, from, typ); ok {
+			return v, true
+		}
+	}
+	return b.argumentOf(tk, from)
 }
 
 // again walks a task's stack once more, with the registers that functions saved.
@@ -556,6 +567,12 @@ func (b *builder) addWait(s *stack, f found, w Wait) {
 	x.waiting[w.Task] = true
 	if w.Position == 0 && !w.Spinning {
 		x.first = s.tk.Addr
+	}
+	if x.waiter == 0 && !w.Spinning {
+		x.waiter = s.tk.Addr
+	}
+	if l := &b.snap.Locks[w.Lock]; l.Purpose == "" && t.Doing != "" && (l.Kind == WaitQueue || l.Kind == Completion || l.Kind == VarWait) {
+		l.Purpose = "awaited in " + t.Doing
 	}
 	b.snap.Waits = append(b.snap.Waits, w)
 }

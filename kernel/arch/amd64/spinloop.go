@@ -1,0 +1,135 @@
+package amd64
+
+import (
+	"math/bits"
+
+	"golang.org/x/arch/x86/x86asm"
+
+	"github.com/kmortem/mortem/kernel/arch"
+)
+
+// SpinLoop is a loop that does nothing but wait for a bit in memory to be cleared.
+type SpinLoop struct {
+	// The bit's word lies at Disp from a register, or at Disp itself.
+	Base    arch.Reg
+	HasBase bool
+	Disp    int64
+	Size    int // bytes of the word
+	Bit     int
+	// Taken tells that the function takes the bit by an atomic instruction once it is
+	// clear, as a bit lock is.
+	Taken bool
+}
+
+// maxLoop bounds the distance from the end of a loop back to its start, in bytes.
+const maxLoop = 512
+
+// FindSpinLoop looks whether a function at an offset is in a loop with a pause
+// instruction that tests one bit in memory. start is the function's address.
+func FindSpinLoop(code []byte, start uint64, offset int) (SpinLoop, bool) {
+	if len(code) > maxFunction || offset < 0 || offset >= len(code) {
+		return SpinLoop{}, false
+	}
+	t := newTracker(code, start, nil)
+	best, found := SpinLoop{}, false
+	shortest := maxLoop + 1
+	for i := range t.list {
+		p := &t.list[i]
+		rel, ok := p.inst.Args[0].(x86asm.Rel)
+		f := flow(p.inst.Op)
+		if !ok || f != arch.Jump && f != arch.Branch {
+			continue
+		}
+		top := p.at + p.inst.Len + int(rel)
+		first, known := t.at[top]
+		if length := p.at - top; !known || top > offset || p.at < offset || length >= shortest {
+			continue
+		}
+		if l, ok := t.spinLoop(first, i); ok {
+			best, found, shortest = l, true, p.at-top
+		}
+	}
+	return best, found
+}
+
+// spinLoop looks at the instructions of a loop: one is a pause, and one tests a bit
+// in memory, or in a register that was just loaded from there.
+func (t *tracker) spinLoop(first, last int) (SpinLoop, bool) {
+	pause := false
+	var loop SpinLoop
+	found := false
+	for i := first; i <= last; i++ {
+		in := &t.list[i].inst
+		switch in.Op {
+		case x86asm.PAUSE:
+			pause = true
+		case x86asm.TEST:
+			imm, isImm := in.Args[1].(x86asm.Imm)
+			if !isImm || bits.OnesCount64(uint64(imm)) != 1 || found {
+				continue
+			}
+			if m, ok := in.Args[0].(x86asm.Mem); ok {
+				loop, found = t.spinWord(i, m, in.MemBytes)
+			} else if m, at, ok := t.loaded(first, i); ok {
+				loop, found = t.spinWord(at, m, t.list[at].inst.MemBytes)
+			}
+			loop.Bit = bits.TrailingZeros64(uint64(imm))
+		}
+	}
+	if !pause || !found {
+		return SpinLoop{}, false
+	}
+	loop.Taken = t.takes(&loop)
+	return loop, true
+}
+
+// loaded finds the load of the register that an instruction tests.
+func (t *tracker) loaded(first, test int) (x86asm.Mem, int, bool) {
+	r, ok := register(t.list[test].inst.Args[0])
+	if !ok {
+		return x86asm.Mem{}, 0, false
+	}
+	for i := test - 1; i >= first && i >= test-4; i-- {
+		in := &t.list[i].inst
+		if !writes(in, r) {
+			continue
+		}
+		m, isMem := in.Args[1].(x86asm.Mem)
+		return m, i, isMem && (in.Op == x86asm.MOV || in.Op == x86asm.MOVZX)
+	}
+	return x86asm.Mem{}, 0, false
+}
+
+// spinWord is where an operand of an instruction lies.
+func (t *tracker) spinWord(i int, m x86asm.Mem, size int) (SpinLoop, bool) {
+	l := SpinLoop{Disp: displacement(m), Size: size}
+	switch {
+	case m.Index != 0 || m.Segment != 0:
+		return l, false
+	case m.Base == x86asm.RIP:
+		l.Disp = int64(t.start) + int64(t.list[i].at+t.list[i].inst.Len) + m.Disp
+		return l, true
+	case m.Base == 0:
+		return l, true
+	}
+	l.Base, l.HasBase = 0, true
+	r, ok := register(m.Base)
+	l.Base, l.Disp = r, m.Disp
+	return l, ok
+}
+
+// takes tells whether the function has an atomic instruction that sets the bit.
+func (t *tracker) takes(l *SpinLoop) bool {
+	for i := range t.list {
+		in := &t.list[i].inst
+		m, ok := in.Args[0].(x86asm.Mem)
+		if !ok || in.Op != x86asm.BTS || !locked(in) {
+			continue
+		}
+		w, ok := t.spinWord(i, m, in.MemBytes)
+		if ok && w.HasBase == l.HasBase && w.Base == l.Base && w.Disp == l.Disp {
+			return true
+		}
+	}
+	return false
+}
