@@ -19,7 +19,7 @@ type Tied struct {
 // readLog reads the messages. User space can write to the log too, with a facility
 // of its own: its lines are not the kernel's.
 func (a *analyzer) readLog() {
-	log, err := printk.Open(a.k.Memory)
+	log, err := printk.OpenKernel(a.k)
 	if err != nil {
 		a.r.LogError = err.Error()
 		return

@@ -13,6 +13,7 @@ import (
 	"github.com/kmortem/mortem/analysis/hung"
 	"github.com/kmortem/mortem/analysis/locks"
 	"github.com/kmortem/mortem/dump"
+	"github.com/kmortem/mortem/dump/dumpwriter"
 	"github.com/kmortem/mortem/fixtures/synthetic"
 	"github.com/kmortem/mortem/kernel"
 	"github.com/kmortem/mortem/kernel/lock"
@@ -45,12 +46,29 @@ func openSynthetic(t testing.TB, k *synthetic.Kernel) *vfs.FS {
 	return openImage(t, k, image, err)
 }
 
+// variants are machines and files that the releases take in turn.
+var variants = []struct {
+	synthetic.Machine
+	codec []dumpwriter.Codec
+}{
+	{Machine: synthetic.Machine{}},
+	{Machine: synthetic.Machine{Moved: 32 << 20}, codec: []dumpwriter.Codec{dumpwriter.LZO}},
+	{Machine: synthetic.Machine{KASLR: 0x12400000, PageOffset: 0xffff95d340000000}},
+	{Machine: synthetic.Machine{Levels5: true, KASLR: 0x6000000}, codec: []dumpwriter.Codec{dumpwriter.Zstd}},
+	{Machine: synthetic.Machine{QEMU: true}, codec: []dumpwriter.Codec{dumpwriter.Zlib}},
+}
+
 // TestReleases: what was planted comes out on all releases.
 func TestReleases(t *testing.T) {
-	for _, l := range synthetic.Releases() {
+	for i, l := range synthetic.Releases() {
 		t.Run(l.Name, func(t *testing.T) {
-			s := synthetic.NewLockScene(l, synthetic.Machine{})
-			fs := openSynthetic(t, s.Kernel)
+			v := variants[i%len(variants)]
+			if l.Trait("kaslr") == "" && (v.KASLR != 0 || v.Levels5) {
+				v = variants[0]
+			}
+			s := synthetic.NewLockScene(l, v.Machine)
+			image, err := s.Image(v.codec...)
+			fs := openImage(t, s.Kernel, image, err)
 			r := analyze(t, fs, locks.Options{})
 			if !r.Coverage.Complete() {
 				t.Errorf("coverage: %+v", r.Coverage)

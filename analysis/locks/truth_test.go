@@ -12,6 +12,7 @@ import (
 
 	"github.com/kmortem/mortem/analysis/finding"
 	"github.com/kmortem/mortem/analysis/locks"
+	"github.com/kmortem/mortem/analysis/stacks"
 	"github.com/kmortem/mortem/dump"
 	"github.com/kmortem/mortem/fixtures"
 	"github.com/kmortem/mortem/fixtures/truth"
@@ -409,4 +410,29 @@ func ExampleAnalyze() {
 		fmt.Printf("%s blocks %d tasks by %s\n", root.Tasks[0].Comm, root.All, root.Locks[0].Name)
 	}
 	// Output: mp/rtnl.hold blocks 2 tasks by rtnl_mutex
+}
+
+func ExampleReport_RootOf() {
+	r, err := locks.Analyze(context.Background(), kerneltest.ExampleFS(), locks.Options{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	roots := r.RootOf()
+	for i, t := range r.Graph.Tasks {
+		if t.Comm == "ifup" {
+			fmt.Println("ifup waits in the end for", r.Roots[roots[i]].Tasks[0].Comm)
+		}
+	}
+	// Output: ifup waits in the end for mp/rtnl.hold
+}
+
+func ExampleDescribe() {
+	t := lock.Task{PID: 437, Comm: "jbd2/sda1-8", State: "D"}
+	s := stacks.Stack{End: "start of thread"}
+	for _, name := range []string{"__schedule", "schedule", "io_schedule", "folio_wait_bit_common", "folio_wait_writeback"} {
+		s.Frames = append(s.Frames, stacks.Frame{Function: name, Confidence: "certain"})
+	}
+	fmt.Println(t.Comm, locks.Describe(&t, &s).What)
+	// Output: jbd2/sda1-8 waits for I/O
 }

@@ -32,9 +32,7 @@ func (a *app) hungCommand() *cobra.Command {
 				return err
 			}
 			defer s.close()
-			progress := a.progress("reading stacks")
 			r, err := hung.Analyze(c.Context(), s.fs)
-			progress.done()
 			if err != nil {
 				return &exitError{exitUnusable, err}
 			}

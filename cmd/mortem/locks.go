@@ -71,9 +71,7 @@ func (a *app) locks(c *cobra.Command, files []string, opt locks.Options, f *lock
 		return err
 	}
 	defer s.close()
-	progress := a.progress("reading stacks")
 	r, err := locks.Analyze(c.Context(), s.fs, opt)
-	progress.done()
 	if err != nil {
 		return named(err)
 	}
