@@ -59,12 +59,7 @@ func (r *references) each(mem []byte, at uint64, f func(at, to uint64)) {
 // scanData looks through the variables of the kernel and of its modules.
 func (r *references) scanData() {
 	k := r.s.Kernel()
-	from, err := k.Symbol("__start_rodata")
-	if err != nil {
-		from, err = k.Symbol("_sdata")
-	}
-	end, endErr := k.Symbol("_end")
-	if err == nil && endErr == nil && end > from && end-from < 1<<30 {
+	if from, end, ok := imageData(k); ok {
 		r.scanRange(from, end)
 	}
 	reader, err := module.New(k)
@@ -81,6 +76,20 @@ func (r *references) scanData() {
 			}
 		}
 	}
+}
+
+// imageData is where the kernel's image has its constants and variables.
+func imageData(k *kernel.Kernel) (from, end uint64, ok bool) {
+	symbol := func(names ...string) uint64 {
+		for _, name := range names {
+			if at, err := k.Symbol(name); err == nil {
+				return at
+			}
+		}
+		return 0
+	}
+	from, end = symbol("__start_rodata", "_etext", "_stext", "_text"), symbol("_end", "__bss_stop")
+	return from &^ 7, end, from != 0 && end > from && end-from < 1<<30
 }
 
 // scanRange looks through a range of the kernel's image. What cannot be read is passed
