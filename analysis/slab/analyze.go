@@ -76,16 +76,19 @@ func Analyze(ctx context.Context, s *slab.Allocations, opt Options) (*Report, er
 			return nil, err
 		}
 	}
+	r.Memory = memory(s)
+	var all []Cache
 	for _, c := range s.Caches() {
 		out := r.describe(c, tallies[c], opt.Verify)
 		out.Aliases = aliases[c.Addr]
 		out.References = refs.of(c)
 		r.Live, r.Objects, r.Slabs = r.Live+out.Live, r.Objects+out.Objects, r.Slabs+out.Slabs
 		r.Pages, r.Bytes = r.Pages+out.Pages, r.Bytes+out.Bytes
-		if chosen[c.Addr] {
+		if all = append(all, out); chosen[c.Addr] {
 			r.Caches = append(r.Caches, out)
 		}
 	}
+	r.judge(all)
 	r.order(opt)
 	return r, nil
 }

@@ -3,8 +3,10 @@ package slab_test
 import (
 	"context"
 	"slices"
+	"strings"
 	"testing"
 
+	"github.com/kmortem/mortem/analysis/finding"
 	"github.com/kmortem/mortem/analysis/slab"
 	"github.com/kmortem/mortem/fixtures/synthetic"
 	"github.com/kmortem/mortem/kernel"
@@ -64,4 +66,43 @@ func TestCase5(t *testing.T) {
 	if !slices.Contains(works.Lists, slab.ListMember{Member: "pwqs_node", Linked: 1}) {
 		t.Errorf("lists %+v", works.Lists)
 	}
+}
+
+// A list of free objects that was overwritten is named, and the count is bounded.
+func TestDamage(t *testing.T) {
+	plan := synthetic.NewCase5(1900)
+	d := plan.Dump()
+	victim := poisonFree(plan.Kernel, d)
+	r := analyze(t, open(t, openPlan(t, plan.Kernel, d)), slab.Options{Verify: true})
+	if r.Coverage.Corrupt == 0 || len(r.Coverage.Problems) == 0 || !strings.Contains(r.Coverage.Problems[0], "of cache "+victim) {
+		t.Errorf("%+v", r.Coverage)
+	}
+	if !slices.ContainsFunc(r.Findings, func(f finding.Finding) bool { return f.ID == "slab.damaged" }) {
+		t.Errorf("%+v", r.Findings)
+	}
+	for _, c := range r.Caches {
+		if c.Name == "pool_workqueue" && (c.Damaged != 0 || c.Live != uint64(len(plan.Routes)+len(plan.Works))) ||
+			c.Name == victim && (c.Damaged == 0 || c.Live > c.Objects) {
+			t.Errorf("%+v", c)
+		}
+	}
+}
+
+// poisonFree overwrites the free objects of a slab that has some, and tells of which
+// cache.
+func poisonFree(plan *synthetic.Kernel, d *synthetic.Dump) string {
+	for _, c := range plan.Caches() {
+		for _, s := range c.Slabs {
+			if c.Name == "pool_workqueue" || c.PerSlab < 8 || slices.Index(s.Used, false) < 0 {
+				continue
+			}
+			for i, used := range s.Used {
+				if !used {
+					d.Poison(c.Object(s, i), int(c.Size))
+				}
+			}
+			return c.Name
+		}
+	}
+	return "none"
 }

@@ -3,6 +3,7 @@
 package slab
 
 import (
+	"github.com/kmortem/mortem/analysis/finding"
 	"github.com/kmortem/mortem/kernel"
 )
 
@@ -17,12 +18,16 @@ type Report struct {
 	Slabs     uint64 `json:"slabs"`
 	Pages     uint64 `json:"pages"`
 	Bytes     uint64 `json:"bytes"`
+	// Memory is how much the page allocator has in all, in bytes; 0 where that is not
+	// known.
+	Memory uint64 `json:"memory"`
 	// Orphans are slabs that lead to no known cache.
 	Orphans uint64 `json:"orphan_slabs"`
 	// Verified: every list of free objects was followed, and Live counts what is in
 	// none. Otherwise it comes from the slabs' counters.
-	Verified bool            `json:"verified"`
-	Coverage kernel.Coverage `json:"coverage"`
+	Verified bool              `json:"verified"`
+	Findings []finding.Finding `json:"findings"`
+	Coverage kernel.Coverage   `json:"coverage"`
 }
 
 // Cache is one slab cache.

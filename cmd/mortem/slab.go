@@ -35,6 +35,9 @@ func (a *app) slabCommand() *cobra.Command {
 			if opt.Top < 0 {
 				return usage("--top: %d is no number of caches", opt.Top)
 			}
+			if _, err := a.failsOn(nil); err != nil {
+				return err
+			}
 			files, names := splitDumps(args)
 			opt.Caches = names
 			return a.slab(c, files, opt)
@@ -46,6 +49,7 @@ func (a *app) slabCommand() *cobra.Command {
 	fl.BoolVar(&opt.Verify, "verify", false, "follow the list of free objects of every slab")
 	fl.BoolVar(&opt.References, "references", false, "look through the objects of all slabs for pointers to the caches")
 	a.kernelFlags(fl)
+	a.findingFlags(fl)
 	c.AddCommand(a.slabObjectsCommand(), a.slabTracksCommand(), a.slabTraceCommand(), a.slabKindsCommand())
 	return c
 }
@@ -84,14 +88,23 @@ func (a *app) slab(c *cobra.Command, files []string, opt slab.Options) error {
 	if err != nil {
 		return slabError(err)
 	}
-	return a.answer(r, &r.Coverage, func(w *printer) {
+	fails, err := a.failsOn(r.Findings)
+	if err != nil {
+		return err
+	}
+	err = a.answer(r, &r.Coverage, func(w *printer) {
 		printSlab(w, r)
 		if len(opt.Caches) > 0 {
 			for i := range r.Caches {
 				printCache(w, &r.Caches[i])
 			}
 		}
+		w.findings(r.Findings)
 	})
+	if fails && (err == nil || errors.Is(err, statusOnly(exitPartly))) {
+		return statusOnly(exitFinding)
+	}
+	return err
 }
 
 func printSlab(w *printer, r *slab.Report) {

@@ -47,6 +47,23 @@ func TestSlab(t *testing.T) {
 	}
 }
 
+// A cache that has more than a tenth of the memory is a finding, and --fail-on minds it.
+func TestSlabFailOn(t *testing.T) {
+	dump := []string{"slab", "--vmlinux", fixtures.Path(t, kerneltest.Vmlinux), "--fail-on", "info", fixtures.Path(t, kerneltest.Main), "--json"}
+	status, out, _ := mortem(t, dump...)
+	var r slab.Report
+	if err := json.Unmarshal([]byte(out), &r); err != nil || r.Memory == 0 {
+		t.Fatalf("%v, %+v", err, r.Memory)
+	}
+	large := false
+	for _, c := range r.Caches {
+		large = large || c.Bytes*10 >= r.Memory
+	}
+	if want := map[bool]int{true: exitFinding, false: exitAnswered}[large]; status != want || large != (len(r.Findings) > 0) {
+		t.Errorf("status %d, want %d: %+v", status, want, r.Findings)
+	}
+}
+
 func TestSlabObjects(t *testing.T) {
 	guest := fixtures.Truth(t, "main")
 	status, out, errs := mortem(t, append(onMain(t, "slab", "objects"), "mortem_traced")...)
@@ -75,7 +92,7 @@ func TestWhatis(t *testing.T) {
 }
 
 func TestSlabUsage(t *testing.T) {
-	for _, args := range [][]string{{"slab", "--sort", "beauty"}, {"slab", "--top", "-1"}, {"slab", "no-such-cache"},
+	for _, args := range [][]string{{"slab", "--sort", "beauty"}, {"slab", "--top", "-1"}, {"slab", "--fail-on", "doom"}, {"slab", "no-such-cache"},
 		{"slab objects", "no-such-cache"}, {"slab objects", "--limit", "-1", "dentry"}, {"whatis", "nonsense"}, {"whatis", "init_net+x"}} {
 		line := append(onMain(t, strings.Fields(args[0])...), args[1:]...)
 		if status, _, errs := mortem(t, line...); status != exitUsage || strings.Count(errs, "\n") != 1 {

@@ -235,13 +235,16 @@ func (s *Allocations) findEncoding() {
 	}
 	votes, tries := 0, 0
 	for _, c := range s.caches {
-		for sl := range s.Partial(c) {
+		for sl, err := range s.Partial(c) {
+			if tries++; tries > 1000 {
+				break
+			}
+			if err != nil {
+				continue
+			}
 			plain, swapped := s.votes(&sl)
 			if votes += swapped - plain; plain != swapped {
 				break // the next cache: one cannot decide for all
-			}
-			if tries++; tries > 1000 {
-				break
 			}
 		}
 		if votes > 16 || votes < -16 {
