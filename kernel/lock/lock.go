@@ -72,9 +72,8 @@ const (
 	ByBlockedOn Method = "task.blocked_on" // struct task_struct, mutexes
 	ByBlocker   Method = "task.blocker"    // what khungtaskd looks at, since 6.16
 	ByPI        Method = "task.pi_blocked_on"
-	ByLockdep   Method = "held_locks" // lockdep
-	ByWaitList  Method = "wait list"  // a waiter on the task's own stack, to which the lock's list leads
-	ByTaskList  Method = "the lock's list names the task"
+	ByLockdep   Method = "held_locks"    // lockdep
+	ByWaitList  Method = "wait list"     // a waiter on the task's own stack, to which the lock's list leads
 	ByArgument  Method = "argument"      // of a frame, by DWARF or the caller's instructions
 	ByRegister  Method = "register"      // at the spin
 	ByQueueNode Method = "queue node"    // per-CPU node of a queued lock
@@ -141,7 +140,7 @@ type Object struct {
 // Lock is what tasks wait for.
 type Lock struct {
 	Kind Kind        `json:"kind"`
-	Addr kernel.Addr `json:"addr"`          // virtual address of the structure, or of the word of a bit lock
+	Addr kernel.Addr `json:"addr"`          // virtual address of the structure, or of the word of a bit lock; of a Futex in user memory, see Purpose
 	Bit  int         `json:"bit,omitempty"` // of a BitLock
 	// Symbol is the variable that it is or lies in, such as "rtnl_mutex" or
 	// "init_task+0x8d0"; empty for one in allocated memory.

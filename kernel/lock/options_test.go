@@ -229,3 +229,43 @@ func TestLoops(t *testing.T) {
 		t.Errorf("%+v", p.Holds)
 	}
 }
+
+// TestLockref: a processor that spins for the lock in a dentry's d_lockref waits for
+// that dentry, which has a path.
+func TestLockref(t *testing.T) {
+	m := newMachine(synthetic.V6_12(), 4)
+	super := m.SuperBlock("xfs", "dm-0")
+	m.Mount(super, nil)
+	d := m.Dentry(m.Dentry(super.Root, "etc"), "passwd")
+	spin := m.NewCode("queued_spin_lock_slowpath", 64).Enter(0).Nop(16).Leave()
+	m.NewCode("_raw_spin_lock", 32).Enter(0).Leave()
+	dput := m.NewCode("dput", 64).Enter(0x20).Call("queued_spin_lock_slowpath").Leave()
+	hold := m.NewCode("d_invalidate", 96).Enter(0x20).Move(synthetic.RBX, synthetic.RDI).Call("_raw_spin_lock").Nop(30).Leave()
+	spinner, holder := m.task("spinner"), m.task("holder")
+	spinner.RunOn(1, map[string]uint64{"di": d.At("d_lockref")}, synthetic.Frame{In: spin, Offset: 12}, synthetic.Frame{In: dput, Calls: "queued_spin_lock_slowpath", Locals: 0x20})
+	holder.RunOn(2, map[string]uint64{"bx": d.At("d_lockref")}, synthetic.Frame{In: hold, Offset: 40, Locals: 0x20})
+	m.PutUint32(d.At("d_lockref"), 0x101)
+	p := byThread(snapshot(t, m.open(t), lock.Options{}))
+	w := p.wait[spinner.PID]
+	if w == nil {
+		t.Fatalf("%+v", p.Unexplained)
+	}
+	l := p.Locks[w.Lock]
+	if l.Kind != lock.Lockref || l.Object == nil || l.Object.Type != "struct dentry" || l.Object.Path != "/etc/passwd" || uint64(l.Object.Addr) != d.Addr ||
+		l.State != "locked, pending" || w.Position != 0 {
+		t.Errorf("%+v %+v %+v", l, l.Object, w)
+	}
+	if h, ok := p.holders(d.At("d_lockref"), lock.Suspected)[holder.PID]; !ok || h.Method != lock.ByCode {
+		t.Errorf("%+v", p.Holds)
+	}
+}
+
+// TestLastHolder: since 6.16 a semaphore notes who took it last, which is a hint.
+func TestLastHolder(t *testing.T) {
+	q := newQueue(synthetic.V7(), lock.Semaphore)
+	q.lock.Set("last_holder", q.owner.Addr)
+	p := byThread(snapshot(t, q.open(t), lock.Options{}))
+	if h, ok := p.holders(q.lock.Addr, lock.Hint)[q.owner.PID]; !ok || h.Method != lock.ByReader {
+		t.Errorf("%+v", p.Holds)
+	}
+}

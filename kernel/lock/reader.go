@@ -119,6 +119,7 @@ type lockKey struct {
 	kind Kind
 	addr uint64
 	bit  int
+	id   uint64 // tells apart futexes of the same address
 }
 
 // lockExtra is what is known of a lock besides what is told.
@@ -314,17 +315,15 @@ func (b *builder) gone(addr uint64, reused *task.Task) int {
 	return b.goneAt[addr]
 }
 
-// lock is the index of a lock in the snapshot.
-func (b *builder) lock(kind Kind, addr uint64, bit int) int {
-	key := lockKey{kind, addr, bit}
+// lockOf is the index of a lock in the snapshot.
+func (b *builder) lockOf(key lockKey) int {
 	if i, ok := b.locks[key]; ok {
 		return i
 	}
-	b.snap.Locks = append(b.snap.Locks, Lock{Kind: kind, Addr: kernel.Addr(addr), Bit: bit, Queue: -1})
+	b.snap.Locks = append(b.snap.Locks, Lock{Kind: key.kind, Addr: kernel.Addr(key.addr), Bit: key.bit, Queue: -1})
 	b.extra = append(b.extra, lockExtra{})
-	i := len(b.snap.Locks) - 1
-	b.locks[key] = i
-	return i
+	b.locks[key] = len(b.snap.Locks) - 1
+	return b.locks[key]
 }
 
 // hold adds a hold, or its evidence to what is known of the same task and lock.

@@ -5,7 +5,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/kmortem/mortem/fixtures"
 	"github.com/kmortem/mortem/fixtures/truth"
+	"github.com/kmortem/mortem/kernel/kerneltest"
 	"github.com/kmortem/mortem/kernel/lock"
 )
 
@@ -191,5 +193,39 @@ func checkOrder(t *testing.T, p picture, facts *truth.Truth) {
 	}
 	if len(next) < 5 {
 		t.Errorf("only %d locks with queues", len(next))
+	}
+}
+
+// TestFutexes: those that sleep interruptibly are there when they are asked for, and
+// the planted waiters of one futex wait for the same one.
+func TestFutexes(t *testing.T) {
+	p := byThread(snapshot(t, kerneltest.Kernel(t, fixtures.Path(t, kerneltest.Main)), lock.Options{Interruptible: true, NoSuspects: true}))
+	futexes := map[int]int{}
+	for _, s := range boots[0].facts(t).Situations {
+		if s.Name != "futex" {
+			continue
+		}
+		for _, tid := range s.Waiters {
+			w := p.wait[tid]
+			if w == nil || p.Locks[w.Lock].Kind != lock.Futex || !strings.HasPrefix(p.Locks[w.Lock].Purpose, "shared") {
+				t.Fatalf("thread %d: %+v", tid, w)
+			}
+			futexes[w.Lock]++
+		}
+	}
+	if len(futexes) != 1 {
+		t.Errorf("the waiters of one futex wait for %d", len(futexes))
+	}
+	others := 0
+	for _, w := range p.Waits {
+		if futexes[w.Lock] != 0 {
+			others++
+		}
+	}
+	if others != 3 {
+		t.Errorf("%d tasks wait for the futex, planted 3", others)
+	}
+	if poll := boots[0].picture(t); len(poll.Waits) >= len(p.Waits) {
+		t.Errorf("%d waits without the interruptible ones, %d with them", len(poll.Waits), len(p.Waits))
 	}
 }

@@ -210,7 +210,10 @@ func (b *builder) byFrames(s *stack) []found {
 		c := fn.class
 		switch {
 		case c.role == roleMeans && c.kind == Futex:
-			return []found{{kind: Futex, addr: 0, method: ByArgument, sure: Likely, frame: i, pos: -1}}
+			if f, ok := b.futexWait(s, i); ok {
+				return []found{f}
+			}
+			return nil
 		case fn.name == "percpu_down_write":
 			if f, ok := b.percpuWriter(s, i); ok {
 				return []found{f}

@@ -23,6 +23,8 @@ type found struct {
 	text   string
 	// What the kind's own code wants to know later.
 	work, wq, pipe, blocker uint64
+	id                      uint64 // tells apart what has the same address
+	purpose                 string
 	rtBase                  uint64 // the rt_mutex in a lock of PREEMPT_RT
 	pipeWrite               bool
 }
@@ -544,7 +546,10 @@ func (b *builder) merge(f, o *found, w *Wait) {
 // addWait puts a wait into the snapshot.
 func (b *builder) addWait(s *stack, f found, w Wait) {
 	w.Task = b.task(s.tk)
-	w.Lock = b.lock(f.kind, f.addr, f.bit)
+	w.Lock = b.lockOf(lockKey{f.kind, f.addr, f.bit, f.id})
+	if f.purpose != "" {
+		b.snap.Locks[w.Lock].Purpose = f.purpose
+	}
 	t := &b.snap.Tasks[w.Task]
 	if at := s.doing(); at >= 0 {
 		t.Doing = s.frames[at].fn.name
