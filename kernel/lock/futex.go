@@ -7,7 +7,6 @@ import "fmt"
 type futexForm struct {
 	task, key, word, offset uint64
 	size                    uint64
-	ok                      bool
 }
 
 // Flags in the lowest bits of futex_key.both.offset (FUT_OFF_INODE, FUT_OFF_MMSHARED).

@@ -34,7 +34,9 @@ func TestPlantedSuspects(t *testing.T) {
 					t.Errorf("%s, thread %d, is not suspected by its code: %+v", player.Role, player.Tid, h)
 					continue
 				}
-				if e := h.Evidence[0]; !strings.HasPrefix(e.Function, "mp_") || !strings.HasPrefix(e.CallName, e.Function+"+") || e.Called == "" {
+				// The counter and the slow path of a percpu_rw_semaphore are two ways to it.
+				e, all := h.Evidence[0], player.Role == "percpu_r.hold" || strings.Contains(h.Evidence[0].Text, "on any way")
+				if !all || !strings.HasPrefix(e.Function, "mp_") || !strings.HasPrefix(e.CallName, e.Function+"+") || e.Called == "" {
 					t.Errorf("%s: the evidence is %+v", player.Role, e)
 				}
 			}

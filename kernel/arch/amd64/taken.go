@@ -95,6 +95,7 @@ func FindOutstanding(code []byte, start uint64, offset int, returns bool, effect
 	}
 	o := &Outstanding{t: t, state: s}
 	for _, h := range s.held {
+		h.Sure = slices.Contains(s.must, h.where)
 		o.Taken = append(o.Taken, h.Taken)
 	}
 	o.Given = append(o.Given, s.given...)
@@ -197,6 +198,8 @@ type flowState struct {
 	stack map[int64]value // by distance from the stack pointer at entry
 	held  []held
 	given []Given
+	// must is what is held on all ways, wherever it was taken on each.
+	must []value
 	// What the flags tell: whether the number cond is zero, or whether the atomic
 	// instruction at a site has taken something.
 	zeroOf int
@@ -210,7 +213,7 @@ func (s *flowState) clone() *flowState {
 	for k, v := range s.stack {
 		c.stack[k] = v
 	}
-	c.held, c.given = slices.Clone(s.held), slices.Clone(s.given)
+	c.held, c.given, c.must = slices.Clone(s.held), slices.Clone(s.given), slices.Clone(s.must)
 	return &c
 }
 
@@ -346,27 +349,21 @@ func (t *tracker) join(i int, old, s *flowState) bool {
 		changed = changed || old.zeroOf != 0 || old.site != 0
 		old.zeroOf, old.site = 0, 0
 	}
-	return joinHeld(old, s) || joinGiven(old, s) || changed
+	must := len(old.must)
+	old.must = slices.DeleteFunc(old.must, func(v value) bool { return !slices.Contains(s.must, v) })
+	changed = changed || len(old.must) != must
+	given := joinGiven(old, s)
+	return joinHeld(old, s) || given || changed
 }
 
 func joinHeld(old, s *flowState) bool {
 	changed := false
-	for i := range old.held {
-		if o := &old.held[i]; o.Sure && find(s.held, o) == nil {
-			o.Sure, changed = false, true
-		}
-	}
 	for i := range s.held {
 		h := s.held[i]
-		o := find(old.held, &h)
-		switch {
+		switch o := find(old.held, &h); {
 		case o == nil:
-			h.Sure = false
 			old.held, changed = append(old.held, h), true
-		case o.Sure && !h.Sure:
-			o.Sure, changed = false, true
-		}
-		if o != nil && o.cond != h.cond && o.cond != 0 {
+		case o.cond != h.cond && o.cond != 0:
 			o.cond, changed = 0, true
 		}
 	}
@@ -453,9 +450,7 @@ func (t *tracker) leave(s *flowState, p *placed, f arch.Flow, next int) {
 			if t.orphan == nil {
 				t.orphan = s.clone()
 			}
-			for i := range t.orphan.held {
-				t.orphan.held[i].Sure = false
-			}
+			t.orphan.must = nil
 		}
 		return
 	}

@@ -84,6 +84,10 @@ func TestOutstanding(t *testing.T) {
 			a.rdi(low(lockA))
 			a.raw(0xf0, 0x0f, 0xb1, 0x17, 0x75, 1, 0xc3) // jne +1
 		}, nil},
+		{"in one of two ways", func(a *asm) {
+			a.rdi(low(lockA))
+			a.raw(0xf0, 0x0f, 0xb1, 0x17, 0x74, 5).call(lockFn) // je behind the call
+		}, map[uint64]bool{lockA: true}},
 		{"a bit", func(a *asm) {
 			a.rdi(low(lockA))
 			a.raw(0xf0, 0x48, 0x0f, 0xba, 0x2f, 3, 0x73, 1, 0xc3) // lock btsq $3,(%rdi); jae +1; ret

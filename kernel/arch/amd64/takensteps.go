@@ -1,6 +1,10 @@
 package amd64
 
-import "golang.org/x/arch/x86/x86asm"
+import (
+	"slices"
+
+	"golang.org/x/arch/x86/x86asm"
+)
 
 // decided is what is known on one way of a branch: whether something was taken may
 // be what it asked.
@@ -32,13 +36,14 @@ func (t *tracker) decided(s *flowState, op x86asm.Op, jumped bool) *flowState {
 			if zero != (h.success == IfZero) {
 				continue
 			}
-			h.cond, h.Sure = 0, true
+			h.cond = 0
+			out.sure(h.where)
 		case s.site != 0 && h.Site == s.site && h.Target == 0:
 			if s.op == x86asm.BTS && isCarry && carry || s.op == x86asm.CMPXCHG && isZero && !zero {
 				continue
 			}
 			if s.op == x86asm.BTS && isCarry || s.op == x86asm.CMPXCHG && isZero {
-				h.Sure = true
+				out.sure(h.where)
 			}
 		}
 		kept = append(kept, h)
@@ -85,7 +90,22 @@ func (t *tracker) call(s *flowState, p *placed, next int) {
 	}
 }
 
+// sure notes that something is held, whatever happened before.
+func (s *flowState) sure(where value) {
+	if !slices.Contains(s.must, where) {
+		s.must = append(s.must, where)
+	}
+}
+
+// unsure notes that something was given back.
+func (s *flowState) unsure(where value) {
+	s.must = slices.DeleteFunc(s.must, func(v value) bool { return v == where })
+}
+
 func (s *flowState) take(h held) {
+	if h.Sure {
+		s.sure(h.where)
+	}
 	if find(s.held, &h) == nil && len(s.held) < 64 {
 		s.held = append(s.held, h)
 	}
@@ -97,6 +117,7 @@ func (s *flowState) give(where value, g Given) {
 	for _, h := range s.held {
 		if h.where == where && (g.Store || h.Target == 0 || h.Tag == g.Tag) {
 			found = true
+			s.unsure(where)
 			continue
 		}
 		kept = append(kept, h)
@@ -345,6 +366,8 @@ func (s *flowState) store(in *x86asm.Inst, at value, site uint64) {
 			cleared := h.Bit < 0 || !isImm || in.Op == x86asm.BTR && int(imm) == h.Bit || in.Op == x86asm.AND && h.Bit < 32 && int64(imm)>>h.Bit&1 == 0
 			if h.where != at || h.Op == "cmpxchg" || !cleared {
 				kept = append(kept, h)
+			} else {
+				s.unsure(at)
 			}
 		}
 		s.held = kept
