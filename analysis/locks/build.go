@@ -2,6 +2,7 @@ package locks
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 
 	"github.com/kmortem/mortem/analysis/locks/waitgraph"
@@ -46,7 +47,28 @@ func sureOf(c lock.Confidence, m lock.Method) waitgraph.Sure {
 	return sure
 }
 
+// apart leaves out waits for locks whose address was not found, such as futexes: they
+// are not one lock that all these tasks wait for.
+func apart(s *lock.Snapshot) *lock.Snapshot {
+	unknown := func(w lock.Wait) bool { return s.Locks[w.Lock].Addr == 0 }
+	if !slices.ContainsFunc(s.Waits, unknown) {
+		return s
+	}
+	out := *s
+	out.Waits, out.Unexplained = []lock.Wait{}, slices.Clone(s.Unexplained)
+	for _, w := range s.Waits {
+		if !unknown(w) {
+			out.Waits = append(out.Waits, w)
+			continue
+		}
+		out.Unexplained = append(out.Unexplained, lock.Unexplained{Task: w.Task, At: w.Evidence.Function,
+			Why: fmt.Sprintf("it waits for a %s, and which one was not found", s.Locks[w.Lock].Kind)})
+	}
+	return &out
+}
+
 func newBuilder(s *lock.Snapshot) *builder {
+	s = apart(s)
 	b := &builder{r: &Report{Deadlocks: []Deadlock{}, Roots: []Root{}, Graph: *s, Coverage: s.Coverage}, locks: len(s.Locks),
 		waits: make([][]int, len(s.Locks)), holds: make([][]int, len(s.Locks)), waitOf: make([]int, len(s.Tasks))}
 	var g waitgraph.Graph

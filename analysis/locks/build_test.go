@@ -309,3 +309,21 @@ func TestPipeIsNoDeadlock(t *testing.T) {
 		t.Errorf("%+v", r.Deadlocks)
 	}
 }
+
+// TestNoAddress: tasks that wait for futexes at places that are not known do not wait
+// for the same one.
+func TestNoAddress(t *testing.T) {
+	p := abba()
+	p.waits("X", "futex")
+	p.waits("Y", "futex")
+	at := p.locks["futex"]
+	p.s.Locks[at].Kind, p.s.Locks[at].Addr, p.s.Locks[at].Symbol = lock.Futex, 0, ""
+	before := len(p.s.Waits)
+	r := Build(&p.s)
+	if len(r.Roots) != 2 || r.Blocked != 5 || len(r.Graph.Unexplained) != 2 || !strings.Contains(r.Graph.Unexplained[0].Why, "futex") {
+		t.Errorf("%+v, %d blocked, %+v", r.Roots, r.Blocked, r.Graph.Unexplained)
+	}
+	if len(p.s.Waits) != before || len(p.s.Unexplained) != 0 {
+		t.Error("the snapshot was changed")
+	}
+}

@@ -41,7 +41,8 @@ func (b *builder) findings() []finding.Finding {
 	told := 0
 	for i := range b.r.Roots {
 		r := &b.r.Roots[i]
-		if r.Kind == RootDeadlock || told == maxFindings {
+		gone := r.Kind == RootTask && b.r.Graph.Tasks[r.Tasks[0].Index].Gone != ""
+		if r.Kind == RootDeadlock || told >= maxFindings && !(gone && told < 2*maxFindings) {
 			continue
 		}
 		told++
@@ -128,7 +129,7 @@ func (b *builder) rootFinding(r *Root) finding.Finding {
 		f.Advice = []string{"a task exited, or was killed in the kernel, without releasing the lock: look for an oops or BUG in 'mortem log', and at the code that took the lock"}
 	default:
 		f.Statement = fmt.Sprintf("%s blocks %s, by %s", TaskName(t), waiting, lockNames(r.Locks))
-		f.Advice = []string{fmt.Sprintf("find out why %s does not go on: 'mortem bt DUMP %d'", TaskName(t), t.PID)}
+		f.Evidence = append(f.Evidence, finding.Evidence{Fact: fmt.Sprintf("%s %s", TaskName(t), doingText(r.Doing)), Command: fmt.Sprintf("bt %d", t.PID)})
 	}
 	if r.Confidence != lock.Certain {
 		f.Confidence, f.Method = finding.Suspected, map[lock.Confidence]string{
@@ -138,6 +139,17 @@ func (b *builder) rootFinding(r *Root) finding.Finding {
 		}[r.Confidence]
 	}
 	return f
+}
+
+// doingText is what a root does, as far as it was looked at.
+func doingText(d *Doing) string {
+	switch {
+	case d == nil:
+		return "was not looked at"
+	case d.Function != "":
+		return d.What + ", in " + d.Function
+	}
+	return d.What
 }
 
 // lockEvidence tells how it is known that a root holds a lock.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/kmortem/mortem/analysis/finding"
 	"github.com/kmortem/mortem/analysis/locks"
 	"github.com/kmortem/mortem/analysis/locks/drawing"
 	"github.com/kmortem/mortem/kernel/lock"
@@ -142,6 +143,7 @@ func printLocks(w *printer, r *locks.Report, f *locksFlags) {
 	printRoots(w, r, f)
 	printLockList(w, r, f)
 	printUnexplained(w, r, f)
+	printAdvice(w, r)
 	printLocksCoverage(w, r)
 }
 
@@ -442,6 +444,30 @@ func printUnexplained(w *printer, r *locks.Report, f *locksFlags) {
 		w.line("  %s%s: %s", taskLine(&r.Graph.Tasks[u.Task]), at, u.Why)
 	}
 }
+
+// printAdvice prints what to do about what is worse than a warning, each thing once.
+func printAdvice(w *printer, r *locks.Report) {
+	var told []string
+	for i := range r.Findings {
+		if r.Findings[i].Severity.Rank() < finding.Warning.Rank() {
+			continue
+		}
+		for _, text := range r.Findings[i].Advice {
+			if !slices.Contains(told, text) && len(told) < shownAdvice {
+				told = append(told, text)
+			}
+		}
+	}
+	if len(told) == 0 {
+		return
+	}
+	w.line("\nWHAT TO DO")
+	for _, text := range told {
+		w.line("  → %s", text)
+	}
+}
+
+const shownAdvice = 5
 
 func printLocksCoverage(w *printer, r *locks.Report) {
 	if r.Coverage.Complete() {

@@ -1,6 +1,6 @@
 package waitgraph
 
-// Solution is what a graph tells.
+// Solution is what a graph tells. Its methods are for one goroutine at a time.
 type Solution struct {
 	Cycles []Cycle // the surest first
 	Roots  []Root  // that tasks wait for; first the one that most wait for
