@@ -3,6 +3,7 @@ package slab_test
 import (
 	"context"
 	"fmt"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -214,4 +215,43 @@ func Example() {
 	c := r.Caches[0]
 	fmt.Println(c.Name, c.Live, "live of", c.Objects, "in", c.Slabs, "slabs")
 	// Output: mortem_partial 1000 live of 3000 in 125 slabs
+}
+
+// crash's kmem -s of the same dump: object sizes, slabs and objects are the same to the
+// last one.
+func TestCrash(t *testing.T) {
+	text, err := os.ReadFile(fixtures.Unpacked(t, "main/crash.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := analyze(t, open(t, main(t)), slab.Options{})
+	byAddr := make(map[kernel.Addr]*slab.Cache)
+	for i := range r.Caches {
+		byAddr[r.Caches[i].Addr] = &r.Caches[i]
+	}
+	compared := 0
+	for line := range strings.Lines(string(text)) {
+		f := strings.Fields(line)
+		if len(f) != 7 || len(f[0]) != 16 || !strings.HasSuffix(f[5], "k") {
+			continue
+		}
+		var n [4]uint64 // object size, allocated, total, slabs
+		for i := range n {
+			if n[i], err = strconv.ParseUint(f[1+i], 10, 64); err != nil {
+				break
+			}
+		}
+		c := byAddr[hex(t, f[0])]
+		if err != nil || c == nil {
+			t.Errorf("%s: %v", line, err)
+			continue
+		}
+		compared++
+		if c.Name != f[6] || uint64(c.ObjectSize) != n[0] || c.Objects != n[2] || c.Slabs != n[3] || c.Live != n[1] {
+			t.Errorf("%s: %d bytes, %d live of %d in %d slabs; crash has %s", c.Name, c.ObjectSize, c.Live, c.Objects, c.Slabs, line)
+		}
+	}
+	if compared < 100 {
+		t.Errorf("%d caches compared", compared)
+	}
 }
