@@ -171,6 +171,82 @@ func TestNMI(t *testing.T) {
 	}
 }
 
+// TestExceptionStacks: the other exceptions that have stacks of their own.
+func TestExceptionStacks(t *testing.T) {
+	for name, entry := range map[string]string{"#DF": "asm_exc_double_fault", "#DB": "asm_exc_debug", "#MC": "asm_exc_machine_check"} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t)
+			at := s.stack(0, name).End - 0x200
+			regs := s.at(2)
+			s.mem.putRegs(at, &regs)
+			trace := s.run(0, s.entry(entry), at, 1, 2)
+			if got := trace.Frames[0].Stack.Name; got != name {
+				t.Errorf("the stack is %s", got)
+			}
+		})
+	}
+}
+
+// TestEntryStack: an NMI that comes when an exception has just entered from user
+// mode, on the small stack that entry code begins on.
+func TestEntryStack(t *testing.T) {
+	s := newScene(t)
+	nmi, entry := s.stack(1, "NMI"), s.stack(1, "entry")
+	pc := s.find("asm_exc_page_fault", func(r orcRule) bool { return r.kind == orcIret && r.spReg == orcRegSP })
+	rule, _ := ofX86(s.tr).orc.rule(s.tr.text, pc)
+	sp := entry.End - 40 - uint64(int64(rule.spOffset))
+	s.mem.put(entry.End-40, 0x401234, 0x33, 0x246, 0x7fff00001000, 0x2b)
+	var regs arch.Registers
+	for reg, v := range map[arch.Reg]uint64{amd64.IP: pc, amd64.SP: sp, amd64.CS: 0x10, amd64.SS: 0x18, amd64.Flags: 2} {
+		regs.Set(reg, v)
+	}
+	s.mem.putRegs(nmi.End-0x300, &regs)
+	var r arch.Registers
+	r.Set(amd64.IP, s.entry("asm_exc_nmi"))
+	r.Set(amd64.SP, nmi.End-0x300)
+	r.Set(amd64.CS, 0x10)
+	trace := s.tr.Running(s.task, 1, r, Options{})
+	if trace.End != EndUser || len(trace.Frames) != 2 || trace.Frames[1].Stack.Name != "entry" || trace.User == nil {
+		t.Fatalf("%d frames, %s, %v", len(trace.Frames), trace.End, trace.Err)
+	}
+	if ip, _ := trace.User.Registers.Get(amd64.IP); ip != 0x401234 {
+		t.Errorf("user mode was at %#x", ip)
+	}
+}
+
+// TestSoftirqStack: the kernel itself goes to the stack for interrupts, to handle
+// what they left.
+func TestSoftirqStack(t *testing.T) {
+	s := newScene(t)
+	irq := s.stack(1, "IRQ")
+	pc := uint64(0)
+	for _, name := range []string{"do_softirq.part.0", "do_softirq", "do_softirq_own_stack"} {
+		if _, ok := s.tr.k.Info().Symbols().Lookup(name); !ok || pc != 0 {
+			continue
+		}
+		pc = s.find(name, func(r orcRule) bool { return r.kind == orcCall && r.spReg == orcRegSPIndirect })
+	}
+	if pc == 0 {
+		t.Skip("the kernel has no do_softirq")
+	}
+	rule, _ := ofX86(s.tr).orc.rule(s.tr.text, pc)
+	caller := s.trace.Frames[2]
+	s.mem.put(irq.End-8, caller.Slot+8-uint64(int64(rule.spOffset)))
+	var r arch.Registers
+	r.Set(amd64.IP, pc)
+	r.Set(amd64.SP, irq.End-8)
+	r.Set(amd64.CS, 0x10)
+	trace := s.tr.Running(s.task, 1, r, Options{})
+	if !trace.Complete() || len(trace.Frames) != 1+len(s.trace.Frames)-2 || trace.Frames[0].Stack.Name != "IRQ" {
+		t.Fatalf("%d frames, %s, %v, %v", len(trace.Frames), trace.End, trace.Err, trace.Faults)
+	}
+	for i := range s.trace.Frames[2:] {
+		if got, want := &trace.Frames[1+i], &s.trace.Frames[2+i]; got.PC != want.PC || got.SP != want.SP || got.Stack.Name != "task" {
+			t.Errorf("frame %d is at %#x with sp %#x, want %#x and %#x", 1+i, got.PC, got.SP, want.PC, want.SP)
+		}
+	}
+}
+
 // TestInterruptStack interrupts the task, whose handler then runs on the
 // processor's stack for interrupts: the word at its end leads back.
 func TestInterruptStack(t *testing.T) {
