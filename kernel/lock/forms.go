@@ -124,10 +124,12 @@ type percpuForm struct {
 	ok      bool
 	waiters uint64 // the list of the queue
 	writer  uint64
-	block   uint64
-	size    uint64
-	rwsem   uint64
-	old     bool
+	// hasWriter tells that the writer who waits for readers is noted.
+	hasWriter bool
+	block     uint64
+	size      uint64
+	rwsem     uint64
+	old       bool
 }
 
 // at is the offset of the first of several members of a type that it has.
@@ -366,10 +368,13 @@ func (f *forms) readPercpu(k *kernel.Kernel) {
 	p.size = uint64(t.Size())
 	if w, ok := at(t, "waiters"); ok {
 		p.waiters, p.ok = w+f.entry.head, true
-		p.writer, _ = at(t, "writer.task", "writer")
+		p.writer, p.hasWriter = at(t, "writer.task", "writer")
 		p.block, _ = at(t, "block")
 		return
 	}
 	p.rwsem, p.old = at(t, "rw_sem")
 	p.ok = p.old
+	if w, err := t.Field("writer"); err == nil && w.Type.Size() == 8 { // struct rcuwait since 4.11
+		p.writer, p.hasWriter = uint64(w.Offset), true
+	}
 }

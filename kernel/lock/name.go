@@ -150,8 +150,9 @@ func (n *namer) inSuper(l *Lock, addr uint64) bool {
 		if mounts := n.mountsOf(at); len(mounts) > 0 {
 			l.Object.Path = mounts[0]
 		}
-		// Until 4.2 writers wait in a queue of the super_block's.
-		if l.Kind == PercpuRWSem && strings.HasPrefix(l.Object.Member, "s_writers.") || strings.Contains(l.Object.Member, "wait_unfrozen") {
+		// Until 4.2 writers wait in a queue of the super_block's, and until 5.6 for the
+		// rw_semaphore in the percpu one.
+		if (l.Kind == PercpuRWSem || l.Kind == RWSem) && strings.HasPrefix(l.Object.Member, "s_writers.") || strings.Contains(l.Object.Member, "wait_unfrozen") {
 			n.frozen(l, sb)
 		}
 		return true

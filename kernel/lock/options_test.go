@@ -269,3 +269,44 @@ func TestLastHolder(t *testing.T) {
 		t.Errorf("%+v", p.Holds)
 	}
 }
+
+// TestPercpuWriter: a writer that waits for the readers of a percpu_rw_semaphore is on
+// no list; the semaphore names it, in the old form and in the new one.
+func TestPercpuWriter(t *testing.T) {
+	for _, l := range []*synthetic.Layout{synthetic.EL8(), synthetic.V5_4(), synthetic.V5_10(), synthetic.V6_12(), synthetic.V7()} {
+		if !l.Has("percpu_rw_semaphore", "writer") {
+			t.Logf("%s has no writer", l.Name)
+			continue
+		}
+		m := newMachine(l, 1)
+		obj := m.Var("the_lock", "struct percpu_rw_semaphore").Object
+		m.link1(obj)
+		down := m.NewCode("percpu_down_write", 64).Enter(0x20).Call("__schedule").Leave()
+		user := m.NewCode("freeze_super", 64).Enter(0).Call("percpu_down_write").Leave()
+		writer := m.task("writer")
+		bases := writer.Sleep(synthetic.Frame{In: m.sched, Calls: "context_switch", Locals: 0x40},
+			synthetic.Frame{In: down, Calls: "__schedule", Locals: 0x20}, synthetic.Frame{In: user, Calls: "percpu_down_write"})
+		m.PutUint64(bases[1]-8, obj.Addr)
+		m.PutUint64(obj.At("writer"), writer.Addr)
+		p := byThread(snapshot(t, m.open(t), lock.Options{}))
+		w := p.wait[writer.PID]
+		if w == nil || p.Locks[w.Lock].Kind != lock.PercpuRWSem || uint64(p.Locks[w.Lock].Addr) != obj.Addr || w.Mode != lock.Write || w.Methods[0] != lock.ByMember {
+			t.Errorf("%s: %+v, %+v, %+v", l.Name, w, p.Locks, p.Unexplained)
+		}
+	}
+}
+
+// link1 makes the lists of a percpu_rw_semaphore empty ones.
+func (m *machine) link1(obj synthetic.Object) {
+	at := obj.Addr
+	switch {
+	case obj.Has("waiters.head"):
+		at = obj.At("waiters.head")
+	case obj.Has("rw_sem"):
+		at = obj.At("rw_sem") + m.Layout.Offset("rw_semaphore", "wait_list")
+	default:
+		at = obj.At("waiters") + 8
+	}
+	m.PutUint64(at, at)
+	m.PutUint64(at+8, at)
+}

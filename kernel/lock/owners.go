@@ -2,6 +2,7 @@ package lock
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/kmortem/mortem/kernel"
 )
@@ -254,7 +255,7 @@ func plural(n uint64, what string) string {
 	if n == 1 {
 		return "1 " + what
 	}
-	return fmt.Sprintf("%d %ss", n, what)
+	return fmt.Sprintf("%d %ss", n, strings.ReplaceAll(what, " or ", "s or "))
 }
 
 // oldRWSem reads the count of a rw_semaphore before 5.3: active lockers in the

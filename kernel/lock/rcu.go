@@ -94,7 +94,7 @@ func (b *builder) rcuHolders(i int) {
 	}
 	l = &b.snap.Locks[i]
 	l.Held, l.HeldKnown = waiting > 0, true
-	l.State = fmt.Sprintf("%d processors and readers are awaited", waiting)
+	l.State = plural(uint64(waiting), "processor or reader") + " awaited"
 	if waiting == 0 {
 		l.NoHolder = "no processor or reader is awaited: the grace period has not begun, or its kernel thread has yet to end it"
 	}

@@ -254,7 +254,7 @@ func (b *builder) byArgument(s *stack, i int) (found, bool) {
 // leave: its member writer leads to the task.
 func (b *builder) percpuWriter(s *stack, i int) (found, bool) {
 	p := &b.forms.percpu
-	if !p.ok || p.old {
+	if !p.ok || !p.hasWriter {
 		return found{}, false
 	}
 	f := found{kind: PercpuRWSem, mode: Write, method: ByMember, sure: Certain, frame: i, pos: 0}
@@ -283,6 +283,12 @@ func (b *builder) percpuWriter(s *stack, i int) (found, bool) {
 // percpuSem tells whether a percpu_rw_semaphore can lie at an address: its queue's
 // list leads back to itself.
 func (b *builder) percpuSem(addr uint64) bool {
+	if p := &b.forms.percpu; p.old {
+		form := b.forms.locks[RWSem]
+		form.list += p.rwsem
+		form.owner += p.rwsem
+		return b.plausible(&form, addr)
+	}
 	head := addr + b.forms.percpu.waiters
 	next, ok := b.uint64At(head)
 	if !ok {
