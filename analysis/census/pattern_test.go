@@ -38,6 +38,40 @@ func TestPatterns(t *testing.T) {
 	}
 }
 
+// TestAlike: two names are taken for alike only where their patterns are equal, and
+// those that differ in some digits are.
+func TestAlike(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	found := 0
+	for range 200_000 {
+		a := make([]byte, 1+r.IntN(40))
+		for i := range a {
+			a[i] = "0123456789abcdefxyzXYZ._-\x00\xff:/"[r.IntN(29)]
+		}
+		b := append([]byte(nil), a...)
+		for range r.IntN(4) {
+			i := r.IntN(len(b))
+			if old := b[i]; r.IntN(2) == 0 {
+				b[i] = byte(r.Uint32())
+			} else if classes[old]&digit != 0 {
+				b[i] = '0' + byte(r.IntN(10))
+			}
+		}
+		var one recent
+		one.remember(a, 1)
+		same := one.alike(b)
+		if same && string(appendPattern(nil, a)) != string(appendPattern(nil, b)) {
+			t.Fatalf("%q and %q are taken for alike", a, b)
+		}
+		if same {
+			found++
+		}
+	}
+	if found < 50_000 {
+		t.Errorf("only %d are alike", found)
+	}
+}
+
 func FuzzPattern(f *testing.F) {
 	for _, name := range []string{".6685897_dOeSnotExist_.db", "123e4567-e89b-12d3-a456-426614174000", "a1b2c3", "\x80\x00"} {
 		f.Add([]byte(name))

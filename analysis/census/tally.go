@@ -90,6 +90,7 @@ type tally struct {
 	moreHeld uint64
 	d        vfs.Dentry
 	buf      []byte
+	recent   recent
 }
 
 func newTally(s *shared) *tally {
@@ -205,17 +206,29 @@ func (t *tally) count(d *vfs.Dentry, state int, negative uint64, hashed bool) {
 	if !ok {
 		return
 	}
-	t.buf = appendPattern(t.buf[:0], name)
-	key := maphash.Bytes(t.seed, t.buf)
-	pattern, fresh := t.names.at(key)
-	if fresh {
-		pattern.text = string(t.buf)
-	}
+	pattern, key := t.patternOf(name)
 	pattern.tally(d.Addr, negative, lru, unhashed, t.size)
 	pattern.pair(d.Parent)
 	if dir != nil {
 		dir.pair(key)
 	}
+}
+
+// patternOf is the entry of a name's pattern, and its key.
+func (t *tally) patternOf(name []byte) (*entry, uint64) {
+	if t.recent.alike(name) {
+		if e, fresh := t.names.at(t.recent.key); !fresh {
+			return e, t.recent.key
+		}
+	}
+	t.buf = appendPattern(t.buf[:0], name)
+	key := maphash.Bytes(t.seed, t.buf)
+	e, _ := t.names.at(key)
+	if e.text == "" {
+		e.text = string(t.buf)
+	}
+	t.recent.remember(name, key)
+	return e, key
 }
 
 func (e *entry) tally(addr, negative, lru, unhashed, size uint64) {
