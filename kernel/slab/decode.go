@@ -86,6 +86,7 @@ type Decoder struct {
 	last  *Cache // of the slab before
 	bits  []uint64
 	entry []byte // SLAB: the list of free objects where it lies apart
+	peek  func(virt uint64, buf []byte) ([]byte, error)
 	// Free is how many objects the slab loaded last has that are free, those that
 	// processors keep for themselves included.
 	Free int

@@ -38,7 +38,7 @@ func (d *Decoder) readDescriptor(sl *Slab) error {
 	if cap(d.entry) < l.Span() {
 		d.entry = make([]byte, l.Span())
 	}
-	b, err := d.s.k.Peek(sl.descriptor, d.entry[:l.Span()])
+	b, err := d.peekAt(sl.descriptor, d.entry[:l.Span()])
 	if err != nil {
 		return &Error{Cache: sl.Cache.Name, Slab: sl.Start, Err: err, Reason: "its struct slab cannot be read"}
 	}

@@ -3,6 +3,7 @@ package sweep
 import (
 	"fmt"
 
+	"github.com/kmortem/mortem/kernel"
 	"github.com/kmortem/mortem/kernel/slab"
 )
 
@@ -59,7 +60,7 @@ func (w *worker) read(s *Slab) error {
 	var first error
 	for i := 0; i < bytes; i += size {
 		part := s.Mem[i : i+size]
-		b, err := w.reader.Page(phys+uint64(i), part)
+		b, err := w.pageAt(phys+uint64(i), part)
 		switch {
 		case err != nil:
 			if first == nil {
@@ -75,4 +76,43 @@ func (w *worker) read(s *Slab) error {
 		}
 	}
 	return first
+}
+
+// heldPage is a page that was read before its slab was, for the struct slab in it.
+type heldPage struct {
+	phys uint64 // of its first byte, plus one; 0 for none
+	data []byte
+	buf  []byte
+}
+
+// pageAt reads a page, which may be the one that is at hand already.
+func (w *worker) pageAt(phys uint64, buf []byte) ([]byte, error) {
+	if w.held.phys == phys+1 {
+		return w.held.data, nil
+	}
+	return w.reader.Page(phys, buf)
+}
+
+// peek reads a part of a page of the direct mapping for the decoder, and keeps the page
+// at hand for the slab that lies there.
+func (w *worker) peek(virt uint64, buf []byte) ([]byte, error) {
+	size := w.s.Kernel().PageSize()
+	phys := virt - w.direct
+	off := phys % size
+	if off+uint64(len(buf)) > size || phys >= w.s.Kernel().Image().Facts().MaxPhys {
+		return w.s.Kernel().Peek(virt, buf)
+	}
+	h := &w.held
+	if h.phys != phys-off+1 {
+		if h.buf == nil {
+			h.buf = make([]byte, size)
+		}
+		data, err := w.reader.Page(phys-off, h.buf)
+		if err != nil {
+			h.phys = 0
+			return nil, &kernel.ReadError{Addr: virt, Err: err}
+		}
+		h.phys, h.data = phys-off+1, data
+	}
+	return h.data[off:][:len(buf)], nil
 }

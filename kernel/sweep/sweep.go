@@ -196,18 +196,22 @@ type worker struct {
 	decoder *slab.Decoder
 	slab    Slab
 	buf     []byte
+	direct  uint64 // where physical memory is mapped
 	counts  []CacheCounts
 	lost    uint64
 	cover   kernel.Coverage
 	last    *slab.Cache // of the slab before, and whether it is wanted
 	slot    int
-	at      uint64 // the page frame after the last one that is done with
+	held    heldPage // the page that was read last for the decoder
+	at      uint64   // the page frame after the last one that is done with
 }
 
 func newWorker(number int, s *slab.Allocations, w *wanted) *worker {
 	d := s.NewDecoder()
 	one := &worker{number: number, s: s, pages: s.Pages(), reader: dump.NewPageReader(s.Kernel().Image()), wanted: w, decoder: d, counts: make([]CacheCounts, len(w.caches))}
 	one.slab.decoder = d
+	d.ReadBy(one.peek)
+	one.direct, _ = s.Kernel().PageOffset() // without it there are no slabs
 	return one
 }
 
@@ -266,18 +270,21 @@ func (w *worker) page(pfn uint64, raw, next []byte) error {
 	if next == nil && p.HeadPage {
 		next = w.nextPage(pfn)
 	}
-	sl, err := w.decoder.Slab(&p, raw, next)
-	if sl.Cache != w.last {
-		w.last, w.slot = sl.Cache, -1
-		if slot, ok := w.wanted.slot[sl.Cache]; ok {
+	cache := w.decoder.CacheOf(raw)
+	if cache != w.last {
+		w.last, w.slot = cache, -1
+		if slot, ok := w.wanted.slot[cache]; ok {
 			w.slot = slot
 		}
 	}
+	if cache != nil && w.slot < 0 {
+		return nil
+	}
+	sl, err := w.decoder.Slab(&p, raw, next)
 	switch {
-	case err != nil && sl.Cache == nil:
+	case cache == nil:
 		// It may be one of those that are wanted.
 		w.cover.Fail(err)
-	case w.slot < 0:
 	case err != nil:
 		c := &w.counts[w.slot]
 		c.Slabs++

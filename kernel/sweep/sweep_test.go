@@ -61,7 +61,7 @@ func (c *catch) consumer(caches ...*slab.Cache) sweep.Consumer {
 // partlyUsed is a machine with a cache of objects that lie across pages, and others;
 // every fourth object was freed.
 func partlyUsed(l *synthetic.Layout, nodes int) (plan *synthetic.Kernel, used map[string][]uint64) {
-	plan = synthetic.New(l, synthetic.Machine{MemMap: true, RAM: 48 << 20, Nodes: nodes})
+	plan = synthetic.New(l, synthetic.Machine{MemMap: true, Full: true, RAM: 40 << 20, Nodes: nodes})
 	used = map[string][]uint64{}
 	for i := range 900 {
 		for name, size := range map[string]uint64{"small": 192, "odd": 1160, "wide": 5000} {
