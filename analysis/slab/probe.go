@@ -163,17 +163,23 @@ type judge struct {
 
 func newJudge(s *slab.Allocations) *judge {
 	k := s.Kernel()
-	j := &judge{k: k, s: s, known: make(map[string]string), vars: make(map[uint64]*ctype.Type)}
+	j := &judge{k: k, s: s, known: knownTypes(s), vars: make(map[uint64]*ctype.Type)}
 	j.direct, _ = k.PageOffset()
 	j.max = k.Image().Facts().MaxPhys
+	return j
+}
+
+// knownTypes are the types in caches, by the names of the caches.
+func knownTypes(s *slab.Allocations) map[string]string {
+	known := make(map[string]string)
 	for _, c := range s.Caches() {
 		for _, name := range []string{"struct " + c.Name, cacheTypes[c.Name]} {
-			if name != "" && k.HasType(name) {
-				j.known[c.Name] = name
+			if name != "" && s.Kernel().HasType(name) {
+				known[c.Name] = name
 			}
 		}
 	}
-	return j
+	return known
 }
 
 // cacheTypes are the types in caches of another name (the kernel's kmem_cache_create

@@ -18,7 +18,8 @@ type references struct {
 	wanted    map[uint64]bool
 	low, high uint64 // of the wanted addresses
 	found     map[uint64][]Reference
-	places    map[place]int // index into found
+	places    map[place]int     // index into found
+	known     map[string]string // cache to the type that is in it
 }
 
 // place is where pointers in objects are.
@@ -28,7 +29,8 @@ type place struct {
 }
 
 func newReferences(s *slab.Allocations, wanted map[uint64]bool) *references {
-	r := &references{s: s, wanted: wanted, low: ^uint64(0), found: make(map[uint64][]Reference), places: make(map[place]int)}
+	r := &references{s: s, wanted: wanted, low: ^uint64(0), found: make(map[uint64][]Reference), places: make(map[place]int),
+		known: knownTypes(s)}
 	for addr := range wanted {
 		r.low, r.high = min(r.low, addr), max(r.high, addr)
 	}
@@ -181,5 +183,19 @@ func (r *references) addObject(sl *slab.Slab, off int, at, to uint64) {
 		return
 	}
 	r.places[key] = len(r.found[to])
-	r.found[to] = append(r.found[to], Reference{Object: fmt.Sprintf("%s+%#x", sl.Cache.Name, off), Addr: kernel.Addr(at), Count: 1})
+	r.found[to] = append(r.found[to], Reference{Object: r.member(sl.Cache, off), Addr: kernel.Addr(at), Count: 1})
+}
+
+// member names the place in an object, with the member where the type in the cache is
+// known by the cache's name.
+func (r *references) member(c *slab.Cache, off int) string {
+	name := fmt.Sprintf("%s+%#x", c.Name, off)
+	t, err := r.s.Kernel().Type(r.known[c.Name])
+	if err != nil || c.Refcount > 1 {
+		return name
+	}
+	if path, _, rest := t.PathAt(int64(off)); path != "" && rest == 0 {
+		name += " (" + r.known[c.Name] + " " + path + ")"
+	}
+	return name
 }

@@ -185,6 +185,26 @@ func TestReferences(t *testing.T) {
 	}
 }
 
+// Every network namespace points to the cache of IPv6 routes, as its type says.
+func TestObjectReferences(t *testing.T) {
+	s := open(t, main(t))
+	nets, err := slab.Find(s, "net_namespace")
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := slab.ListObjects(context.Background(), s, nets, slab.ObjectOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := analyze(t, s, slab.Options{Caches: []string{"ip6_dst_cache"}, References: true})
+	for _, f := range r.Caches[0].References {
+		if strings.HasSuffix(f.Object, "(struct net ipv6.ip6_dst_ops.kmem_cachep)") && int(f.Count) == len(list.Objects) {
+			return
+		}
+	}
+	t.Errorf("%d namespaces: %+v", len(list.Objects), r.Caches[0].References)
+}
+
 func TestOrder(t *testing.T) {
 	s := open(t, main(t))
 	for _, sort := range slab.Sorts() {
