@@ -2,6 +2,7 @@ package slab_test
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"strings"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/kmortem/mortem/analysis/slab"
 	"github.com/kmortem/mortem/fixtures"
+	"github.com/kmortem/mortem/fixtures/synthetic"
 	kslab "github.com/kmortem/mortem/kernel/slab"
 )
 
@@ -70,5 +72,46 @@ func TestTracks(t *testing.T) {
 	}
 	if _, err := slab.Tracks(context.Background(), s, plain); !errors.Is(err, kslab.ErrNoTracks) {
 		t.Errorf("a cache without records: %v", err)
+	}
+}
+
+// In 3.10 the records have their stacks themselves.
+func TestTracksWithStacks(t *testing.T) {
+	plan := synthetic.New(synthetic.EL7(), synthetic.Machine{MemMap: true, RAM: 48 << 20})
+	plan.SetVar("jiffies_64", "u64", 10_000)
+	first, second := plan.Func("first_caller", make([]byte, 64)), plan.Func("second_caller", make([]byte, 64))
+	outer := plan.Func("outer", make([]byte, 64))
+	cache := plan.Cache("recorded", 512)
+	const inuse, tracks = 64, 64 // the free pointer lies in the object
+	for i := range 30 {
+		o := cache.Alloc() + tracks
+		caller := first
+		if i%3 == 0 {
+			caller = second
+		}
+		plan.PutUint64(o, caller+4)
+		plan.PutUint64(o+8, caller+4)
+		plan.PutUint64(o+16, outer+8)
+		plan.PutUint32(o+136, uint32(i%2))
+		plan.PutUint32(o+140, 700)
+		plan.PutUint64(o+144, 9_000+uint64(i))
+	}
+	d := plan.Dump()
+	at := func(member string) uint64 { return cache.Addr + plan.Layout.Offset("kmem_cache", member) }
+	d.PutUint64(at("flags"), 0x10000) // SLAB_STORE_USER
+	d.Write(at("inuse"), binary.LittleEndian.AppendUint32(nil, inuse))
+	s := open(t, openPlan(t, plan, d))
+	c, err := slab.Find(s, "recorded")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := slab.Tracks(context.Background(), s, c)
+	if err != nil || len(r.Allocs) != 2 || r.Live != 30 {
+		t.Fatalf("%v, %+v", err, r)
+	}
+	a := r.Allocs[0]
+	if a.Count != 20 || fmt.Sprint(a.CPUs) != "[0 1]" || a.Tasks[0].PID != 700 || a.MinAge != 10_000-9_029 || a.MaxAge != 10_000-9_001 ||
+		len(a.Stack) != 2 || !strings.HasPrefix(a.Stack[0], "first_caller+0x4") || !strings.HasPrefix(a.Stack[1], "outer+0x8") {
+		t.Errorf("%+v", a)
 	}
 }
