@@ -39,6 +39,9 @@ func ExampleGraph_Solve() {
 // holders and waiters, and two such locks with the same holders, where counting is
 // quadratic and so bounded.
 func TestLongChain(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a large graph")
+	}
 	var g waitgraph.Graph
 	const length = 50000
 	first := g.Task()
