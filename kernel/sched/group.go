@@ -30,8 +30,9 @@ type groupLayouts struct {
 		Throttles     kernel.Uint `kernel:"nr_throttled"`
 		Time          kernel.U64  `kernel:"throttled_time"`
 	}
-	ok  bool
-	err error // why groups cannot be read although the kernel can throttle them
+	perCPU bool // task_group.cfs_rq is per-CPU, no array of pointers
+	ok     bool
+	err    error // why groups cannot be read although the kernel can throttle them
 }
 
 // resolveGroups finds out whether the kernel has bandwidth control. Without it no
@@ -44,6 +45,21 @@ func (r *Reader) resolveGroups() {
 	if g.err = r.k.Resolve(&g.group); g.err == nil {
 		g.err = r.k.Resolve(&g.bandwidth)
 	}
+	// One allocation for all processors in the 7 releases (7.2 has it, 6.18 not).
+	if t, err := r.k.Type("struct task_group"); err == nil {
+		if f, err := t.Field("cfs_rq"); err == nil {
+			g.perCPU = f.Type.Strip().Elem().Strip().IsRecord()
+		}
+	}
+}
+
+// queueOf is the address of a group's struct cfs_rq on a processor, 0 where it has
+// none.
+func (r *Reader) queueOf(queues uint64, cpu int) (uint64, error) {
+	if r.group.perCPU {
+		return r.k.PerCPU(queues, uint64(cpu))
+	}
+	return r.k.Uint64(queues + 8*uint64(cpu))
 }
 
 // HasBandwidth tells whether the kernel can throttle groups.
@@ -161,7 +177,7 @@ func (r *Reader) readGroup(at uint64) (*Group, error) {
 
 // groupQueue adds a group's queue on a processor if there is anything to tell of it.
 func (r *Reader) groupQueue(g *Group, cpu int, queues uint64) error {
-	at, err := r.k.Uint64(queues + 8*uint64(cpu))
+	at, err := r.queueOf(queues, cpu)
 	if err != nil || at == 0 {
 		return err
 	}

@@ -97,11 +97,8 @@ func (p *plan) throttle(t *synthetic.Task) {
 	b := p.group.Sub("cfs_bandwidth")
 	b.Set("quota", 20e6).Set("runtime", 0).Set("nr_periods", 70).Set("nr_throttled", 60).Set("throttled_time", 5e9)
 	b.SetAny(100e6, "period.tv64", "period")
-	queues := p.Kmalloc(16)
-	p.group.Set("cfs_rq", queues)
-	for cpu := range uint64(2) {
-		q := p.Alloc("cfs_rq").Set("tg", p.group.Addr).Set("runtime_enabled", 1)
-		p.PutUint64(queues+8*cpu, q.Addr)
+	for _, q := range p.queues() {
+		q.Set("tg", p.group.Addr).Set("runtime_enabled", 1)
 		if q.Has("throttled_limbo_list") {
 			p.PutUint64(q.At("throttled_limbo_list"), q.At("throttled_limbo_list"))
 			p.PutUint64(q.At("throttled_limbo_list")+8, q.At("throttled_limbo_list"))
@@ -120,6 +117,28 @@ func (p *plan) throttle(t *synthetic.Task) {
 	p.PutUint64(q.At("tasks_timeline"), t.At("se.run_node")) // a tree of one
 	p.PutUint64(t.At("se.run_node"), 1)
 	t.Set("se.on_rq", 1)
+}
+
+// queues makes the group's queues: per-CPU in the 7 releases, and before with an
+// array of pointers to them.
+func (p *plan) queues() []synthetic.Object {
+	var list []synthetic.Object
+	if p.Layout.Name == "7.2" {
+		copies := p.PerCPU("group_queues", "struct cfs_rq")
+		for _, q := range copies {
+			list = append(list, q.Object)
+		}
+		symbol, _ := p.Symbol("group_queues")
+		p.group.Set("cfs_rq", symbol)
+		return list
+	}
+	array := p.Kmalloc(16)
+	p.group.Set("cfs_rq", array)
+	for cpu := range uint64(2) {
+		list = append(list, p.Alloc("cfs_rq"))
+		p.PutUint64(array+8*cpu, list[cpu].Addr)
+	}
+	return list
 }
 
 // TestReleases reads run queues of all classes, and a throttled group, on the
