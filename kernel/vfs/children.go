@@ -24,7 +24,7 @@ func (fs *FS) Children(d *Dentry) iter.Seq2[*Dentry, error] {
 		i := 0
 		for node, err := range walk(fs.k, head, fs.maxObjects(l.Size())) {
 			if err != nil {
-				yield(nil, err)
+				yield(nil, fmt.Errorf("children of the dentry at %#x: %w", d.Addr, err))
 				return
 			}
 			addr := node - l.Sibling.Offset()
