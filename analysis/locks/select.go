@@ -80,7 +80,7 @@ func (s *selection) addTask(names names, name string) error {
 	}
 	comm, ok := names.task(int32(pid), addr)
 	if !ok {
-		return fmt.Errorf("task %s: %w", name, kernel.ErrNotFound)
+		return unknown(fmt.Sprintf("there is no task %s in the dump: a thread id or the address of a task_struct is wanted", name))
 	}
 	s.b.r.Apart = append(s.b.r.Apart, fmt.Sprintf("task %s %q neither waits for a lock nor is known to hold one that others wait for", name, comm))
 	return nil
@@ -107,7 +107,7 @@ func (s *selection) addLock(names names, name string) error {
 	}
 	switch {
 	case !found && addr == 0:
-		return fmt.Errorf("lock %s: %w", name, kernel.ErrNotFound)
+		return unknown(fmt.Sprintf("lock %s: the kernel has no variable of that name, and it is no kernel address", name))
 	case !found:
 		s.b.r.Apart = append(s.b.r.Apart, fmt.Sprintf("nobody is known to wait for a lock at %s", name))
 	}
@@ -224,3 +224,10 @@ func (s *selection) cutGraph() {
 	}
 	s.b.r.Graph, s.b.r.behind = out, nil
 }
+
+// unknown says what is not in the dump. It is a kernel.ErrNotFound.
+type unknown string
+
+func (u unknown) Error() string { return string(u) }
+
+func (unknown) Unwrap() error { return kernel.ErrNotFound }
