@@ -7,14 +7,19 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/kmortem/mortem/dump"
 	"github.com/kmortem/mortem/fixtures"
+	"github.com/kmortem/mortem/kernel"
 	"github.com/kmortem/mortem/kernel/ctype"
 	"github.com/kmortem/mortem/kernel/debuginfo"
+	"github.com/kmortem/mortem/kernel/indump"
+	"github.com/kmortem/mortem/kernel/kerneltest"
 )
 
 // layout is what pahole prints about one struct or union: the size, and each
@@ -203,6 +208,32 @@ func (l *layout) differs(want *layout) string {
 	return ""
 }
 
+// TestPaholeOfPrograms compares the small programs, in every version and form of
+// DWARF, as BTF and as packs, with what pahole printed of DWARF 4, DWARF 5 and BTF.
+func TestPaholeOfPrograms(t *testing.T) {
+	recorded := func(name string) []byte {
+		text, err := os.ReadFile(filepath.Join("testdata/built", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return text
+	}
+	dwarf4, dwarf5 := recorded("pahole-dwarf4.txt"), recorded("pahole-dwarf5.txt")
+	check := func(name string, src debuginfo.Source, texts ...[]byte) {
+		t.Run(name, func(t *testing.T) {
+			for _, text := range texts {
+				comparePahole(t, src, bytes.NewReader(text))
+			}
+		})
+	}
+	for _, path := range built(t) {
+		src := open(t, path)
+		check(filepath.Base(path), src, dwarf4, dwarf5)
+		check(filepath.Base(path)+" packed", packOf(t, src), dwarf4, dwarf5)
+	}
+	check("BTF", fromBTF(t, "testdata/built/types.btf"), recorded("pahole-btf.txt"))
+}
+
 // TestPaholeRecorded compares the fixture's kernel with what pahole printed
 // when it was captured.
 func TestPaholeRecorded(t *testing.T) {
@@ -211,6 +242,28 @@ func TestPaholeRecorded(t *testing.T) {
 		t.Fatal(err)
 	}
 	src := open(t, fixtures.Unpacked(t, "vmlinux.xz"))
+	comparePahole(t, src, bytes.NewReader(text))
+}
+
+// TestPaholeOfDump compares the BTF in the fixture's dump with it.
+func TestPaholeOfDump(t *testing.T) {
+	text, err := os.ReadFile(fixtures.Unpacked(t, "vmlinux.pahole.xz"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	image, err := dump.Open([]string{fixtures.Path(t, kerneltest.Main)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer image.Close()
+	mem, err := kernel.OpenMemory(image)
+	if err != nil {
+		t.Fatal(err)
+	}
+	src, err := indump.Open(mem)
+	if err != nil {
+		t.Fatal(err)
+	}
 	comparePahole(t, src, bytes.NewReader(text))
 }
 
