@@ -117,6 +117,7 @@ func debugSections(path string, file *elffile.File, suffix string) (dwarf.Sectio
 		{".debug_line_str", &s.LineStr},
 		{".debug_str_offsets", &s.StrOffsets},
 		{".debug_addr", &s.Addr},
+		{".debug_names", &s.Names},
 	} {
 		var err error
 		if *want.data, err = file.Section(want.name + suffix); err != nil {

@@ -75,6 +75,11 @@ var errAbbrev = errors.New("abbreviation table is cut short")
 // compile reads the table at an offset of .debug_abbrev. The memory of t is
 // used again. n is the number of bytes read.
 func (t *shapes) compile(abbrev []byte, offset uint64, u *unit) (n int, err error) {
+	return t.compileUntil(abbrev, offset, u, 0)
+}
+
+// compileUntil stops behind the declaration of a code, if that is not 0.
+func (t *shapes) compileUntil(abbrev []byte, offset uint64, u *unit, last uint64) (n int, err error) {
 	t.list, t.steps, t.codes = t.list[:0], t.steps[:0], nil
 	if offset >= uint64(len(abbrev)) || int64(len(abbrev)) > 1<<32-1 {
 		return 0, fmt.Errorf("abbreviation table at %#x lies outside .debug_abbrev (%#x bytes)", offset, len(abbrev))
@@ -90,6 +95,9 @@ func (t *shapes) compile(abbrev []byte, offset uint64, u *unit) (n int, err erro
 		}
 		t.list = append(t.list, shape{})
 		t.declaration(&c, &t.list[len(t.list)-1], u)
+		if code == last {
+			break
+		}
 	}
 	if c.bad {
 		return 0, fmt.Errorf("table at .debug_abbrev+%#x: %w", offset, errAbbrev)

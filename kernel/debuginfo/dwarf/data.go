@@ -19,7 +19,8 @@ type Data struct {
 	units   []unit // ascending by place
 	sigs    map[uint64]place
 	names   nameTable
-	damage  error
+	damage  error // under mu
+	rooted  bool  // the units have what their own DIEs say
 	release func(part []byte)
 	guard   func(read func() error) error
 	store   Store
@@ -99,12 +100,19 @@ func New(sections Sections, opts Options) (*Data, error) {
 func (d *Data) open(sections Sections, opts Options) error {
 	d.addFiles(sections, opts)
 	d.budget = d.space.newBudget()
-	if !d.loadNames() {
+	loaded := d.loadNames()
+	if !loaded {
 		d.addUnits(opts.Split)
-		d.makeNames()
 	}
 	for i := range d.units {
 		d.unread.Add(int64(len(d.units[i].data)) - int64(d.units[i].start))
+	}
+	if !loaded {
+		if listed := d.openNames(); listed != nil {
+			d.names = listed
+			return nil
+		}
+		d.names = d.scanAll()
 	}
 	if d.names.size() > 0 {
 		return nil
@@ -129,18 +137,20 @@ func (d *Data) loadNames() bool {
 	return true
 }
 
-// makeNames makes the index of names, and keeps it.
-func (d *Data) makeNames() {
-	names, err := d.scanNames((*walker).index)
-	d.names = names
+// scanAll makes the index of names, and keeps it.
+func (d *Data) scanAll() *names {
+	list, err := d.scanNames((*walker).index)
 	d.note(err)
-	if d.store != nil && d.damage == nil && !d.split {
-		d.store.Save("names", d.encodeIndex(d.names, d.units))
+	if d.store != nil && d.Damage() == nil && !d.split {
+		d.store.Save("names", d.encodeIndex(list, d.units))
 	}
+	return list
 }
 
 // note keeps the first damage.
 func (d *Data) note(err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	if d.damage == nil {
 		d.damage = err
 	}
@@ -231,7 +241,11 @@ func (d *Data) spendMember() error {
 
 // Damage is the first damage that was met while indexing, nil if there was
 // none. Names defined in damaged units are missing.
-func (d *Data) Damage() error { return d.damage }
+func (d *Data) Damage() error {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.damage
+}
 
 // Units is the number of compilation, partial and type units.
 func (d *Data) Units() int { return len(d.units) }

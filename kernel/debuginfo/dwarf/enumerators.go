@@ -48,7 +48,7 @@ func (d *Data) indexEnumerators() {
 		}
 	}
 	d.enumerators, _ = d.scanNames((*walker).enums)
-	if d.store != nil && d.damage == nil && !d.split {
+	if d.store != nil && d.Damage() == nil && !d.split {
 		d.store.Save("constants", d.encodeIndex(d.enumerators, nil))
 	}
 }

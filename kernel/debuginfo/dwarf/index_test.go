@@ -29,7 +29,7 @@ func sectionsOf(t testing.TB, path string) Sections {
 	s := Sections{File: path}
 	for name, to := range map[string]*[]byte{
 		".debug_info": &s.Info, ".debug_types": &s.Types, ".debug_abbrev": &s.Abbrev, ".debug_str": &s.Str,
-		".debug_line_str": &s.LineStr, ".debug_str_offsets": &s.StrOffsets, ".debug_addr": &s.Addr,
+		".debug_line_str": &s.LineStr, ".debug_str_offsets": &s.StrOffsets, ".debug_addr": &s.Addr, ".debug_names": &s.Names,
 	} {
 		if *to, err = file.Section(name); err != nil {
 			t.Fatal(err)
@@ -45,6 +45,7 @@ func storeOf(t testing.TB, s Sections) memoryStore {
 	if err != nil {
 		t.Fatal(err)
 	}
+	_ = d.Names() // needs a scan also where there is .debug_names
 	if _, _, ok := d.Enumerator("GREEN"); !ok || len(store) != 2 {
 		t.Fatalf("the store has %d indexes", len(store))
 	}

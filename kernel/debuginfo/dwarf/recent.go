@@ -27,12 +27,18 @@ func (r *recent) slot(key uint64) int {
 }
 
 func (r *recent) get(kind nameKind, name place) (uint32, bool) {
+	if r.keys == nil { // it remembers nothing
+		return 0, false
+	}
 	key := uint64(name)<<3 | uint64(kind)
 	i := r.slot(key)
 	return r.values[i], r.keys[i] == key
 }
 
 func (r *recent) put(kind nameKind, name place, value uint32) {
+	if r.keys == nil {
+		return
+	}
 	key := uint64(name)<<3 | uint64(kind)
 	i := r.slot(key)
 	r.keys[i], r.values[i] = key, value

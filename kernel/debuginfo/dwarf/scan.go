@@ -110,7 +110,9 @@ func (w *walker) index(u *unit) error {
 	if err != nil {
 		return err
 	}
-	u.root(&t.root)
+	if !w.data.rooted {
+		u.root(&t.root)
+	}
 	if u.language == langRust {
 		return nil // in Rust the names of C's types mean others
 	}

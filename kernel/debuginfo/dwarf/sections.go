@@ -26,6 +26,7 @@ type Sections struct {
 	LineStr    []byte // DWARF 5
 	StrOffsets []byte // DWARF 5, or .dwo
 	Addr       []byte
+	Names      []byte // .debug_names, DWARF 5; may be missing
 
 	// Code, where set, is called once, when something about code is first
 	// asked for.
