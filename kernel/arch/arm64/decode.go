@@ -94,20 +94,20 @@ func (w word) special() string {
 	}
 	switch {
 	case w.is(0xffff0000, 0):
-		return fmt.Sprintf("udf\t#%d", uint32(w))
+		return fmt.Sprintf("udf #%d", uint32(w))
 	case w.is(0xffe0001f, 0xd4000002), w.is(0xffe0001f, 0xd4000003): // calls of the hypervisor and the monitor
-		return fmt.Sprintf("%s\t#%#x", [2]string{"hvc", "smc"}[w&1], uint32(w>>5&0xffff))
+		return fmt.Sprintf("%s #%#x", [2]string{"hvc", "smc"}[w&1], uint32(w>>5&0xffff))
 	case w.is(0xffffffe0, 0xd50b7520):
-		return "ic\tivau, " + register("x", w.rd())
+		return "ic ivau, " + register("x", w.rd())
 	case w.is(0xffffffe0, 0xd5031000), w.is(0xffffffe0, 0xd5031020):
-		return fmt.Sprintf("wf%ct\t%s", "ei"[w>>5&1], register("x", w.rd()))
+		return fmt.Sprintf("wf%ct %s", "ei"[w>>5&1], register("x", w.rd()))
 	case w.is(0x3f200c00, 0x38200000):
 		return w.atomic()
 	case w.is(0x3fa07c00, 0x08a07c00): // CAS
-		return fmt.Sprintf("cas%s%s\t%s, %s, [%s]", w.order(22, 15), w.narrow(), w.reg(w.rm()), w.reg(w.rd()), pointer(w.rn()))
+		return fmt.Sprintf("cas%s%s %s, %s, [%s]", w.order(22, 15), w.narrow(), w.reg(w.rm()), w.reg(w.rd()), pointer(w.rn()))
 	case w.is(0xbfa07c00, 0x08207c00): // CASP
 		kind := [2]string{"w", "x"}[w>>30&1]
-		return fmt.Sprintf("casp%s\t%s, %s, %s, %s, [%s]", w.order(22, 15), register(kind, w.rm()), register(kind, w.rm()+1),
+		return fmt.Sprintf("casp%s %s, %s, %s, %s, [%s]", w.order(22, 15), register(kind, w.rm()), register(kind, w.rm()+1),
 			register(kind, w.rd()), register(kind, w.rd()+1), pointer(w.rn()))
 	case w.is(0xffd00000, 0xd5100000): // MSR, MRS
 		return w.system()
@@ -123,7 +123,7 @@ var fixed = map[uint32]string{
 	0xd50320df: "dgh", 0xd50320ff: "xpaclri", 0xd503211f: "pacia1716", 0xd503219f: "autia1716", 0xd503221f: "esb", 0xd503229f: "csdb",
 	0xd503231f: "paciaz", 0xd503233f: "paciasp", 0xd503235f: "pacibz", 0xd503237f: "pacibsp",
 	0xd503239f: "autiaz", 0xd50323bf: "autiasp", 0xd50323df: "autibz", 0xd50323ff: "autibsp",
-	0xd503241f: "bti", 0xd503245f: "bti\tc", 0xd503249f: "bti\tj", 0xd50324df: "bti\tjc",
+	0xd503241f: "bti", 0xd503245f: "bti c", 0xd503249f: "bti j", 0xd50324df: "bti jc",
 	0xd50330ff: "sb", 0xd65f0bff: "retaa", 0xd65f0fff: "retab", 0xd69f0bff: "eretaa", 0xd69f0fff: "eretab",
 }
 
@@ -174,13 +174,13 @@ func (w word) atomic() string {
 	case w.is(0x04000000, 0x04000000):
 		return ""
 	case w>>15&1 == 0 && w.rd() == 31 && w>>23&1 == 0:
-		return fmt.Sprintf("st%s%s%s\t%s, [%s]", atomics[op], w.order(23, 22), w.narrow(), w.reg(w.rm()), pointer(w.rn()))
+		return fmt.Sprintf("st%s%s%s %s, [%s]", atomics[op], w.order(23, 22), w.narrow(), w.reg(w.rm()), pointer(w.rn()))
 	case w>>15&1 == 0:
-		return fmt.Sprintf("ld%s%s%s\t%s, %s, [%s]", atomics[op], w.order(23, 22), w.narrow(), w.reg(w.rm()), w.reg(w.rd()), pointer(w.rn()))
+		return fmt.Sprintf("ld%s%s%s %s, %s, [%s]", atomics[op], w.order(23, 22), w.narrow(), w.reg(w.rm()), w.reg(w.rd()), pointer(w.rn()))
 	case op == 0:
-		return fmt.Sprintf("swp%s%s\t%s, %s, [%s]", w.order(23, 22), w.narrow(), w.reg(w.rm()), w.reg(w.rd()), pointer(w.rn()))
+		return fmt.Sprintf("swp%s%s %s, %s, [%s]", w.order(23, 22), w.narrow(), w.reg(w.rm()), w.reg(w.rd()), pointer(w.rn()))
 	case op == 4 && w.rm() == 31 && w>>22&3 == 2:
-		return fmt.Sprintf("ldapr%s\t%s, [%s]", w.narrow(), w.reg(w.rd()), pointer(w.rn()))
+		return fmt.Sprintf("ldapr%s %s, [%s]", w.narrow(), w.reg(w.rd()), pointer(w.rn()))
 	}
 	return ""
 }
@@ -195,9 +195,9 @@ func (w word) authenticated() string {
 		key = "b"
 	}
 	if w>>24&1 == 0 {
-		return fmt.Sprintf("%sa%sz\t%s", name, key, pointer(w.rn()))
+		return fmt.Sprintf("%sa%sz %s", name, key, pointer(w.rn()))
 	}
-	return fmt.Sprintf("%sa%s\t%s, %s", name, key, pointer(w.rn()), pointer(w.rd()))
+	return fmt.Sprintf("%sa%s %s, %s", name, key, pointer(w.rn()), pointer(w.rd()))
 }
 
 // system spells MRS and MSR of the registers that the kernel uses all over.
@@ -207,9 +207,9 @@ func (w word) system() string {
 		return ""
 	}
 	if w>>21&1 != 0 {
-		return fmt.Sprintf("mrs\t%s, %s", register("x", w.rd()), name)
+		return fmt.Sprintf("mrs %s, %s", register("x", w.rd()), name)
 	}
-	return fmt.Sprintf("msr\t%s, %s", name, register("x", w.rd()))
+	return fmt.Sprintf("msr %s, %s", name, register("x", w.rd()))
 }
 
 // systemRegister is the 15 bits that name a register in MRS and MSR.
