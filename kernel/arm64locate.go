@@ -49,7 +49,7 @@ func (a *arm64) at(image dump.Image, symbols *debuginfo.Symbols, phys uint64) *M
 // further up than the image is ever moved.
 func arm64Offset(space *paging.ARM64, banner, table, phys, root uint64, bits uint) (offset uint64, ok bool) {
 	limit := uint64(7) << (bits - 4)
-	for virt := range space.MapsTo(phys) {
+	for virt := range space.MapsTo(phys, banner) {
 		if offset = virt - banner; offset >= limit || offset%(64<<10) != 0 {
 			continue
 		}

@@ -158,13 +158,14 @@ func (s *ARM64) canonical(virt uint64) bool {
 }
 
 // maxVisited bounds how many descriptors MapsTo looks at.
-const maxVisited = 1 << 24
+const maxVisited = 1 << 22
 
-// MapsTo yields the virtual addresses that are mapped to a physical one,
-// ascending. It reads all tables, and gives up after 16 million descriptors.
-func (s *ARM64) MapsTo(phys uint64) iter.Seq[uint64] {
+// MapsTo yields the virtual addresses from one on that are mapped to a physical
+// one, ascending. It reads all tables for these, and gives up after 4 million
+// descriptors.
+func (s *ARM64) MapsTo(phys, from uint64) iter.Seq[uint64] {
 	return func(yield func(uint64) bool) {
-		v := visit{s: s, phys: phys, yield: yield}
+		v := visit{s: s, phys: phys, from: from, yield: yield}
 		start := uint64(0)
 		if !s.format.User {
 			start = ^uint64(0) << s.format.Bits
@@ -176,6 +177,7 @@ func (s *ARM64) MapsTo(phys uint64) iter.Seq[uint64] {
 type visit struct {
 	s     *ARM64
 	phys  uint64
+	from  uint64
 	seen  int
 	yield func(uint64) bool
 }
@@ -183,7 +185,11 @@ type visit struct {
 // table visits one table, and those below it. It returns false to stop.
 func (v *visit) table(at uint64, depth int, virt uint64) bool {
 	l := &v.s.levels[depth]
-	for i := uint64(0); i <= l.mask; i++ {
+	first := uint64(0)
+	if v.from > virt {
+		first = (v.from - virt) >> l.shift
+	}
+	for i := first; i <= l.mask; i++ {
 		if v.seen++; v.seen > maxVisited {
 			return false
 		}
@@ -204,7 +210,7 @@ func (v *visit) table(at uint64, depth int, virt uint64) bool {
 			continue
 		}
 		size := uint64(1) << l.shift
-		if off := v.phys - next&^(size-1); off < size && !v.yield(here+off) {
+		if off := v.phys - next&^(size-1); off < size && here+off >= v.from && !v.yield(here+off) {
 			return false
 		}
 	}

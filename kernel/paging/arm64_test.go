@@ -209,7 +209,7 @@ func testARM64(t *testing.T, f paging.ARM64Format, levels int) {
 			continue
 		}
 		found := false
-		for virt := range space.MapsTo(m.phys + 5) {
+		for virt := range space.MapsTo(m.phys+5, m.virt-b.PageSize) {
 			found = found || virt == m.virt+5
 		}
 		if !found {
@@ -295,7 +295,7 @@ func FuzzARM64(f *testing.F) {
 		if err == nil && (left == 0 || left > 1<<42 || phys>>52 != 0) {
 			t.Errorf("%#x: %#x, %#x left", virt, phys, left)
 		}
-		for range s.MapsTo(phys) {
+		for range s.MapsTo(phys, virt) {
 			break
 		}
 	})
@@ -311,7 +311,7 @@ func ExampleNewARM64() {
 	}
 	phys, left, err := space.Translate(0xffffc00008000123)
 	fmt.Printf("%#x, %d bytes contiguous, %v\n", phys, left, err)
-	fmt.Printf("%#x\n", slices.Collect(space.MapsTo(0x40000000)))
+	fmt.Printf("%#x\n", slices.Collect(space.MapsTo(0x40000000, 0xffff<<48)))
 	// Output:
 	// 0x40000123, 33554141 bytes contiguous, <nil>
 	// [0xffffc00008000000]

@@ -77,6 +77,7 @@ func (u arm64Records) final(w *walk, s *state, fp uint64) (step, error) {
 		return step{end: true}, nil
 	}
 	at := fp - regs.Record.Offset()
+	last := w.own.End == 0 || at == w.own.End-uint64(regs.Size())
 	if regs.Type.Has() {
 		kind, err := w.word(s, at+regs.Type.Offset())
 		if err != nil || kind != metaPtRegs && kind != metaFinal {
@@ -86,6 +87,9 @@ func (u arm64Records) final(w *walk, s *state, fp uint64) (step, error) {
 			n := step{cfa: at}
 			return n, n.interrupted(w, s, at, false)
 		}
+	}
+	if !last {
+		return step{}, s.fail(fp, "its frame record is of zeros, and is not the last one of its stack", nil)
 	}
 	// At the end of a user task's stack are the registers that it entered
 	// with. A kernel thread's are of no mode, or of the kernel's.

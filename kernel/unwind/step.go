@@ -52,7 +52,7 @@ func (n *step) linked(w *walk, s *state, cfa uint64, below int64) error {
 // returns makes the step to a caller by the return address, and where that lies.
 // The stack pointer is cfa then.
 func (n *step) returns(w *walk, s *state, cfa, slot, pc uint64) error {
-	if pc == 0 && w.t.machine.tables() == nil {
+	if pc == 0 && w.t.machine.tables() == nil && !w.t.reg.HasLink {
 		return errStart
 	}
 	pc = w.t.k.CodeAddress(pc)
