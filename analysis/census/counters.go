@@ -1,6 +1,8 @@
 package census
 
 import (
+	"strings"
+
 	"github.com/kmortem/mortem/kernel"
 )
 
@@ -14,21 +16,19 @@ func kernelCount(k *kernel.Kernel, perCPU, global string) (int64, bool) {
 		}
 		return sumCPUs(k, at, size)
 	}
-	o := k.Object(global)
-	if name, member, ok := cutDot(global); ok {
-		o = k.Object(name).Field(member)
-	}
-	n, err := o.Int()
-	return n, err == nil
-}
-
-func cutDot(s string) (before, after string, ok bool) {
-	for i := range len(s) {
-		if s[i] == '.' {
-			return s[:i], s[i+1:], true
+	name, member, _ := strings.Cut(global, ".")
+	o := k.Object(name)
+	if o.Err() != nil { // only DWARF has the types of variables
+		at, err := k.Symbol(name)
+		if err == nil {
+			o, err = k.ObjectAt("struct "+name+"_t", at)
+		}
+		if err != nil {
+			return 0, false
 		}
 	}
-	return s, "", false
+	n, err := o.Field(member).Int()
+	return n, err == nil
 }
 
 // maxCPUs is the highest CONFIG_NR_CPUS that x86-64 allows.
