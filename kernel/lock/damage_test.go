@@ -281,7 +281,7 @@ func TestDamage(t *testing.T) {
 			at = append(at, uint64(w.Evidence.Slot))
 		}
 	}
-	rounds := 30
+	rounds := 12
 	if testing.Short() {
 		rounds = 4
 	}
@@ -309,41 +309,69 @@ func TestDamage(t *testing.T) {
 	}
 }
 
-// FuzzSnapshot overwrites words of the stacks and locks of a small synthetic kernel
-// with numbers and addresses of each other.
-func FuzzSnapshot(f *testing.F) {
+// small are the synthetic kernels whose words are overwritten: with the addresses of
+// what is worth it.
+type small struct {
+	k  *kernel.Kernel
+	at []uint64
+}
+
+func smalls(t testing.TB) [2]small {
 	q := newQueue(synthetic.V6_12(), lock.Mutex)
 	c, _, holder, spinners := case2(synthetic.EL6())
-	k := q.open(f)
-	k2 := (&machine{Kernel: c}).open(f)
-	var at, at2 []uint64
+	list := [2]small{{k: q.open(t)}, {k: (&machine{Kernel: c}).open(t)}}
 	for i, task := range q.tasks {
-		at = append(at, task.Addr, q.waiters[i].Addr, q.lock.Addr)
+		list[0].at = append(list[0].at, task.Addr, q.waiters[i].Addr, q.lock.Addr)
 	}
 	for _, task := range append(spinners, holder) {
-		at2 = append(at2, task.Addr, task.Stack+0x3e00)
+		list[1].at = append(list[1].at, task.Addr, task.Stack+0x3e00)
 	}
+	return list
+}
+
+// overwrite changes a word for each three bytes: to a number, or to an address of
+// another object.
+func (m small) overwrite(t *testing.T, data []byte) {
+	t.Helper()
+	d := &damaged{Image: m.k.Image(), pages: map[uint64][]byte{}}
+	for i := 0; i+3 <= len(data); i += 3 {
+		virt := m.at[int(data[i])%len(m.at)] + uint64(data[i+1])*8
+		value := m.at[int(data[i+2])%len(m.at)] + uint64(data[i+2]&0xf8)
+		if data[i+2] > 200 {
+			value = uint64(data[i+2]) << (data[i+1] % 57)
+		}
+		d.change(m.k, virt, value)
+	}
+	if s := hurt(t, m.k, d); s != nil {
+		sound(t, s)
+	}
+}
+
+// TestRandomWords overwrites words of the small kernels at random.
+func TestRandomWords(t *testing.T) {
+	rounds := 200
+	if testing.Short() {
+		rounds = 20
+	}
+	list := smalls(t)
+	r := rand.New(rand.NewPCG(3, 4))
+	for n := range rounds {
+		data := make([]byte, 3*(1+r.IntN(60)))
+		for i := range data {
+			data[i] = byte(r.Uint32())
+		}
+		list[n&1].overwrite(t, data)
+	}
+}
+
+// FuzzSnapshot overwrites words of the stacks, tasks and locks of small kernels.
+func FuzzSnapshot(f *testing.F) {
+	list := smalls(f)
 	f.Add([]byte{0, 0, 0, 1, 2, 8, 2, 1, 16})
 	f.Add([]byte{1, 3, 3, 7, 5, 200, 11, 0, 40, 255, 255, 255})
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if len(data) == 0 || len(data) > 200 {
-			return
-		}
-		k, at := k, at
-		if data[0]&1 != 0 {
-			k, at = k2, at2
-		}
-		d := &damaged{Image: k.Image(), pages: map[uint64][]byte{}}
-		for i := 1; i+3 <= len(data); i += 3 {
-			virt := at[int(data[i])%len(at)] + uint64(data[i+1])*8
-			value := at[int(data[i+2])%len(at)] + uint64(data[i+2]&0xf8)
-			if data[i+2] > 200 {
-				value = uint64(data[i+2]) << (data[i+1] % 57)
-			}
-			d.change(k, virt, value)
-		}
-		if s := hurt(t, k, d); s != nil {
-			sound(t, s)
+		if len(data) > 0 && len(data) <= 200 {
+			list[data[0]&1].overwrite(t, data[1:])
 		}
 	})
 }

@@ -124,9 +124,8 @@ type openFile struct {
 	file   uint64
 }
 
-// maxDescriptors bounds the descriptors of one process (fs.nr_open's highest is
-// larger, but nobody has that many).
-const maxDescriptors = 1 << 22
+// maxDescriptors bounds the descriptors of one process: the default of fs.nr_open.
+const maxDescriptors = 1 << 20
 
 // fileSearch is what is looked for among the open files of all processes: each
 // leads to the index of a lock.

@@ -280,7 +280,7 @@ func TestPercpuWriter(t *testing.T) {
 		}
 		m := newMachine(l, 1)
 		obj := m.Var("the_lock", "struct percpu_rw_semaphore").Object
-		m.link1(obj)
+		m.emptyLists(obj)
 		down := m.NewCode("percpu_down_write", 64).Enter(0x20).Call("__schedule").Leave()
 		user := m.NewCode("freeze_super", 64).Enter(0).Call("percpu_down_write").Leave()
 		writer := m.task("writer")
@@ -296,9 +296,9 @@ func TestPercpuWriter(t *testing.T) {
 	}
 }
 
-// link1 makes the lists of a percpu_rw_semaphore empty ones.
-func (m *machine) link1(obj synthetic.Object) {
-	at := obj.Addr
+// emptyLists makes the lists of a percpu_rw_semaphore empty ones.
+func (m *machine) emptyLists(obj synthetic.Object) {
+	var at uint64
 	switch {
 	case obj.Has("waiters.head"):
 		at = obj.At("waiters.head")

@@ -88,6 +88,7 @@ type builder struct {
 	nodes  map[nodeKey]nodeAt
 	extra  []lockExtra    // beside snap.Locks
 	holdAt map[[2]int]int // into snap.Holds, by lock and task
+	waited map[int]bool   // the tasks, by index, whose wait is known
 	cpus   []unwind.CPU
 	cpuOf  map[uint64]*unwind.CPU
 	funcs  map[uint64]*function
@@ -140,7 +141,7 @@ type lockExtra struct {
 func newBuilder(ctx context.Context, r *Reader, opt Options) *builder {
 	return &builder{Reader: r, ctx: ctx, opt: opt, snap: &Snapshot{Coverage: r.k.NewCoverage()},
 		live: map[uint64]*task.Task{}, index: map[uint64]int{}, locks: map[lockKey]int{}, nodes: map[nodeKey]nodeAt{},
-		cpuOf: map[uint64]*unwind.CPU{}, funcs: map[uint64]*function{}, behind: map[int]uint64{}, codes: map[uint64][]byte{}, effects: map[uint64][]amd64.Effect{}, places: map[codeKey]*amd64.Outstanding{}, goneAt: map[uint64]int{}, holdAt: map[[2]int]int{},
+		cpuOf: map[uint64]*unwind.CPU{}, funcs: map[uint64]*function{}, behind: map[int]uint64{}, codes: map[uint64][]byte{}, effects: map[uint64][]amd64.Effect{}, places: map[codeKey]*amd64.Outstanding{}, goneAt: map[uint64]int{}, holdAt: map[[2]int]int{}, waited: map[int]bool{},
 		field: make([]byte, r.forms.task.Span()), visited: make([]byte, r.forms.task.Span())}
 }
 

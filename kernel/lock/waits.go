@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/kmortem/mortem/kernel"
+	"github.com/kmortem/mortem/kernel/list"
 	"github.com/kmortem/mortem/kernel/task"
 )
 
@@ -133,13 +134,13 @@ func (b *builder) rtLeadsTo(lock, waiter uint64) bool {
 	r := &b.forms.rt
 	node := waiter + r.tree
 	if r.plist {
-		head := lock + r.waiters
-		next, ok := b.uint64At(head)
-		for i := 0; ok && i < maxWaiters && next != head; i++ {
+		for next, err := range list.Circular(b.k, lock+r.waiters, maxWaiters) {
+			if err != nil {
+				return false
+			}
 			if next >= waiter && next < waiter+r.size+128 {
 				return true
 			}
-			next, ok = b.uint64At(next)
 		}
 		return false
 	}
@@ -546,6 +547,10 @@ func (b *builder) merge(f, o *found, w *Wait) {
 // addWait puts a wait into the snapshot.
 func (b *builder) addWait(s *stack, f found, w Wait) {
 	w.Task = b.task(s.tk)
+	if b.waited[w.Task] {
+		return // two processors seem to run it: one run queue is wrong
+	}
+	b.waited[w.Task] = true
 	w.Lock = b.lockOf(lockKey{f.kind, f.addr, f.bit, f.id})
 	if f.purpose != "" {
 		b.snap.Locks[w.Lock].Purpose = f.purpose

@@ -136,9 +136,9 @@ func (b *builder) workWait(s *stack, f *found, i int) {
 		return
 	}
 	node := barrier + form.barrierWork + form.entry
-	for range maxQueues {
+	for first, n := node, 0; n < maxQueues; n++ {
 		prev, ok := b.uint64At(node + 8)
-		if !ok {
+		if !ok || prev == first {
 			break
 		}
 		if next, ok := b.uint64At(prev); !ok || next != node {
