@@ -35,6 +35,9 @@ func (a *app) locksCommand() *cobra.Command {
 			"What the kernel's own structures say is certain; what was worked out from a stack is\n" +
 			"likely; a holder that was inferred, as of a spinlock, is suspected; the last reader of a\n" +
 			"rw_semaphore is a hint, for it may have left. A deadlock is as sure as its weakest part.\n\n" +
+			"Locks in allocated memory are named by the object that they are in, as far as it is known;\n" +
+			"a vmlinux, which has the variables of functions, names more of them than a pack or the\n" +
+			"dump's own types do.\n\n" +
 			"--task and --lock leave only what has to do with them: whom they wait for, and who waits\n" +
 			"for them. --dot and --svg draw the same, and need no other program.",
 		Example: "  mortem locks --vmlinux vmlinux vmcore\n" +

@@ -35,6 +35,9 @@ var sourceDependent = map[string][]string{
 	"sys":  {"debuginfo"},
 	"bt":   {"methods"},
 	"slab": {"symbol"},
+	// A vmlinux has the variables of functions, by which locks in allocated memory
+	// that waiters lead to are named: "pi_mutex of futex_pi_state".
+	"locks": {"name", "object", "fact", "statement"},
 }
 
 // eachKernelCommand calls visit with every command that takes --vmlinux, and its
