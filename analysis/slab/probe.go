@@ -353,7 +353,10 @@ func (j *judge) checkVariable(p *probe, v uint64) (int, bool) {
 		t, _ = j.k.Info().Variable(sym.Name)
 		j.vars[sym.Addr] = t
 	}
-	if t == nil {
+	if t == nil { // as with BTF, which has no variables
+		if off == 0 && sym.Kind != textKind {
+			return forTyped / 2, true
+		}
 		return 0, true
 	}
 	if typeWithin(t, int64(off), p.target.Name) {
