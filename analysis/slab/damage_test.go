@@ -39,7 +39,7 @@ func hit(r *rand.Rand, plan *synthetic.Kernel, d *synthetic.Dump) {
 // Whatever is damaged, every answer comes, soon and without a panic, and says what it
 // could not see where it differs from that of the sound machine.
 func TestRandomDamage(t *testing.T) {
-	rounds := 8 // of four releases; more find no more
+	rounds := 4
 	if testing.Short() {
 		rounds = 2
 	}

@@ -32,7 +32,7 @@ func sections(plan *synthetic.Kernel, arrays ...uint64) {
 // The table of sections leads to one virtual array, or to arrays of their own with holes
 // between.
 func TestSections(t *testing.T) {
-	for _, l := range []*synthetic.Layout{synthetic.EL7(), synthetic.V5_10(), synthetic.V7()} {
+	for _, l := range []*synthetic.Layout{synthetic.EL7(), synthetic.V7()} {
 		t.Run(l.Name+"/vmemmap", func(t *testing.T) {
 			plan := synthetic.New(l, synthetic.Machine{MemMap: true, RAM: 256 << 20})
 			sections(plan, plan.PageAddr(0), plan.PageAddr(128<<20))
