@@ -223,7 +223,8 @@ type Unexplained struct {
 	Why  string `json:"why"`
 }
 
-// Snapshot is who waits for what and who holds it, as the dump shows it.
+// Snapshot is who waits for what and who holds it, as the dump shows it. Holds are in
+// the order of their locks, the surest first.
 // Coverage counts the stacks, waiters, locks and owners that were read.
 type Snapshot struct {
 	Tasks       []Task          `json:"tasks"`

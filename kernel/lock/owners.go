@@ -19,6 +19,7 @@ func (b *builder) finish() {
 	if !b.opt.NoSuspects {
 		b.suspects()
 	}
+	b.sortHolds()
 }
 
 // owners reads who holds a lock by its own fields.

@@ -320,8 +320,7 @@ func (b *builder) carry(tk *task.Task, l int, e Evidence) {
 	}
 }
 
-// rank adds those that carry a lock's address where nothing better was found, and
-// puts the holds of each lock in order, the surest first.
+// rank adds those that carry a lock's address where nothing better was found.
 func (b *builder) rank() {
 	some := map[int]bool{}
 	for _, h := range b.snap.Holds {
@@ -343,6 +342,11 @@ func (b *builder) rank() {
 			l.NoHolder += "; see the suspects"
 		}
 	}
+}
+
+// sortHolds puts the holds in the order of their locks, the surest first, and those
+// that run before those that sleep.
+func (b *builder) sortHolds() {
 	weight := map[Confidence]int{Certain: 0, Likely: 1, Suspected: 2, Hint: 3}
 	sort.SliceStable(b.snap.Holds, func(i, j int) bool {
 		x, y := &b.snap.Holds[i], &b.snap.Holds[j]
