@@ -54,6 +54,7 @@ type frameWalk struct {
 	now      frameState
 	body     frameState // what held before the last jump to a place unknown
 	trap     frameState // what held before the last BRK: the kernel's warnings go on behind it
+	framed   frameState // the frame once the function has made it
 	branches map[int]frameState
 }
 
@@ -78,8 +79,10 @@ func (w *frameWalk) reach(at int) {
 		w.now = s
 	} else if w.trap.live {
 		w.now = w.trap
-	} else if w.guess {
+	} else if w.guess && w.body.live {
 		w.now = w.body // by a table of jumps
+	} else if w.guess {
+		w.now = w.framed // by a jump that the kernel patches in (static keys)
 	}
 	w.trap.live = false
 }
@@ -113,7 +116,11 @@ func (w *frameWalk) step(in word, at int) {
 			s.lost |= 1 << LR
 		}
 	case arch.Next:
+		framed := s.fpFrame
 		s.data(in)
+		if p, ok := in.pairOf(); s.fpFrame && (!framed || ok && !p.load) {
+			w.framed = *s
+		}
 	}
 }
 
