@@ -38,9 +38,16 @@ func openDWARF(path string, file *elffile.File, o *options) (Source, error) {
 			return src, nil // without the other files, which have no use
 		}
 	}
+	if errors.Is(err, dwarf.ErrNoDWARF) && file.HasSection(".BTF") {
+		err = fmt.Errorf("%w: %w", err, errModuleBTF)
+	}
 	s.Close()
 	return nil, err
 }
+
+// errModuleBTF is for a module that has BTF and no DWARF: that continues the BTF of
+// its kernel, or what .BTF.base keeps of it (since 6.11).
+var errModuleBTF = errors.New("the BTF of a module means nothing without that of its kernel, which dumps hold together")
 
 func (s *elfSource) open(file *elffile.File, o *options) error {
 	if !file.HasSection(".debug_info") {
@@ -98,6 +105,9 @@ func (s *elfSource) split(name, compDir string) (dwarf.Sections, error) {
 			s.dwos = append(s.dwos, file)
 			return debugSections(path, file, ".dwo")
 		}
+	}
+	if _, err := os.Stat(s.path + ".dwp"); err == nil {
+		return dwarf.Sections{}, fmt.Errorf("%s: split debug information %s is not there, and %s.dwp is a package of such, which is not supported: the .dwo files are needed", s.path, name, s.path)
 	}
 	return dwarf.Sections{}, fmt.Errorf("%s: split debug information %s: %w", s.path, name, os.ErrNotExist)
 }

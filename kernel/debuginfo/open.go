@@ -85,6 +85,8 @@ func explain(path string, err error) error {
 	switch {
 	case errors.Is(err, elffile.ErrNotELF):
 		return fmt.Errorf("%w; a vmlinux with debug information is needed", err)
+	case errors.Is(err, errModuleBTF):
+		return fmt.Errorf("%w; give the module's debug file", err)
 	case errors.Is(err, dwarf.ErrNoDWARF):
 		return fmt.Errorf("%w; install the debug package of exactly this kernel (a stripped vmlinux or a vmlinuz has none)", err)
 	case errors.Is(err, os.ErrNotExist):

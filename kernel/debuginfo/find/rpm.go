@@ -24,6 +24,9 @@ const (
 
 var errRPM = errors.New("damaged RPM package")
 
+// errLargeRPM is for packages whose payload has no sizes of its own (cpioStripped).
+var errLargeRPM = errors.New("RPM package with files of 4 GB and more, which is not supported: unpack it (rpm2archive) and name its vmlinux")
+
 // eachRPMMember walks the files of an RPM package.
 func eachRPMMember(r io.ReaderAt, size int64, visit func(member) error) error {
 	at := int64(rpmLeadSize)
@@ -64,6 +67,7 @@ func rpmHeaderSize(r io.ReaderAt, at int64) (int64, error) {
 const (
 	cpioHeaderSize = 110
 	cpioTrailer    = "TRAILER!!!"
+	cpioStripped   = "07070X" // sizes are in the package's header only
 	modeType       = 0o170000
 	modeRegular    = 0o100000
 )
@@ -77,7 +81,11 @@ func eachCPIOMember(r io.Reader, visit func(member) error) error {
 		if _, err := io.ReadFull(r, header); err != nil {
 			return fmt.Errorf("%w: cpio header: %w", errRPM, err)
 		}
-		if magic := string(header[:6]); magic != "070701" && magic != "070702" {
+		switch magic := string(header[:6]); magic {
+		case "070701", "070702":
+		case cpioStripped:
+			return errLargeRPM
+		default:
 			return fmt.Errorf("%w: cpio archive of form %q, which is not supported", errRPM, magic)
 		}
 		mode, err1 := cpioNumber(header, 1)
