@@ -19,6 +19,7 @@ type Reader struct {
 	task   taskLayout
 	signal signalLayout
 	proxy  proxyLayout
+	info   infoLayout
 	bits   *stateBits
 	pids   func() (*pidReader, error) // resolved at their first use
 }
@@ -45,6 +46,14 @@ type taskLayout struct {
 	CPU           kernel.U32   `kernel:"thread_info.cpu|cpu,optional"` // at the base of the stack before 4.9
 }
 
+// infoLayout is struct thread_info, which lay at the base of the stack before 4.9,
+// and has had no CPU since.
+type infoLayout struct {
+	kernel.Layout `kernel:"struct thread_info"`
+	Task          kernel.U64 `kernel:"task,optional"`
+	CPU           kernel.U32 `kernel:"cpu,optional"`
+}
+
 type signalLayout struct {
 	kernel.Layout `kernel:"struct signal_struct"`
 	ThreadHead    kernel.U64 `kernel:"thread_head.next,optional"`
@@ -68,6 +77,7 @@ func New(k *kernel.Kernel) (*Reader, error) {
 	if !r.byHead() && !r.task.ThreadGroup.Has() {
 		return nil, fmt.Errorf("struct task_struct has neither thread_node nor thread_group: %w", kernel.ErrNotFound)
 	}
+	_ = k.Resolve(&r.info) // without it the processor of a task is not known
 	r.bits = findStateBits(k)
 	r.pids = sync.OnceValues(func() (*pidReader, error) { return newPIDReader(r) })
 	return r, nil
@@ -126,8 +136,27 @@ func (r *Reader) read(addr uint64, buf []byte) (*Task, error) {
 	}
 	if l.CPU.Has() {
 		t.CPU = int(l.CPU.Get(b))
+	} else {
+		t.CPU = r.oldCPU(t)
 	}
 	return t, nil
+}
+
+// oldCPU is the processor that the thread_info at the base of a task's stack names,
+// -1 where there is none: it was written over, freed, or is not in the dump.
+func (r *Reader) oldCPU(t *Task) int {
+	l := &r.info
+	if t.Stack == 0 || !l.Task.Has() || !l.CPU.Has() {
+		return -1
+	}
+	if owner, err := r.k.Uint64(t.Stack + l.Task.Offset()); err != nil || owner != t.Addr {
+		return -1
+	}
+	cpu, err := r.k.Uint32(t.Stack + l.CPU.Offset())
+	if err != nil {
+		return -1
+	}
+	return int(cpu)
 }
 
 // At reads the task_struct at a kernel virtual address.
