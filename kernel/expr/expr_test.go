@@ -93,6 +93,16 @@ func number(t *testing.T, hex string) uint64 {
 	return n
 }
 
+// TestTextOfUnknownLength: linux_banner is declared without its length.
+func TestTextOfUnknownLength(t *testing.T) {
+	k := kerneltest.MainFS(t).Kernel()
+	u := fixtures.Truth(t, "main").Uname
+	got := eval(t, k, "linux_banner")
+	if !strings.HasPrefix(got, `"Linux version `+u["release"]+" (") || !strings.HasSuffix(got, u["version"]+`\n"`) {
+		t.Errorf("linux_banner is %s, uname says %v", got, u)
+	}
+}
+
 // TestPerCPU: the sum of a per-CPU counter is the guest's own figure.
 func TestPerCPU(t *testing.T) {
 	k := kerneltest.MainFS(t).Kernel()

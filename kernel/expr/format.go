@@ -108,9 +108,15 @@ func (f *formatter) record(o *kernel.Object, t *ctype.Type, depth int) {
 }
 
 func (f *formatter) text(o *kernel.Object, t *ctype.Type) {
-	n := min(max(t.Count, 0), maxText)
-	b := make([]byte, n)
-	if _, err := f.k.Read(b, o.Addr()); err != nil {
+	var b []byte
+	var err error
+	if t.Count < 0 { // as of linux_banner, whose length only its definition has
+		b, err = f.k.CString(o.Addr(), maxText)
+	} else {
+		b = make([]byte, min(t.Count, maxText))
+		_, err = f.k.Read(b, o.Addr())
+	}
+	if err != nil {
 		f.fail(err)
 		return
 	}
