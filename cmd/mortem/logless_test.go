@@ -12,6 +12,7 @@ import (
 // TestLogWithoutVMCoreInfo: in a dump that says nothing about its kernel, the log
 // in each of its forms is found by the vmlinux; and the panic, for sys, too.
 func TestLogWithoutVMCoreInfo(t *testing.T) {
+	t.Setenv("XDG_CACHE_HOME", t.TempDir()) // kernels of a layout share a build id
 	for _, layout := range []*synthetic.Layout{synthetic.EL6(), synthetic.EL7(), synthetic.V5_10()} {
 		k := synthetic.New(layout, synthetic.Machine{QEMU: true, RAM: 40 << 20, Full: true})
 		k.Log(3e9, 4, "a line to be found")
