@@ -143,16 +143,23 @@ func bySlabs(ctx context.Context, s *shared, supers superList, opt Options, r *D
 	for i := range tallies {
 		tallies[i] = newTally(s)
 	}
+	charges, err := newChargeTallies(slabs, opt.Workers)
+	if err != nil {
+		r.WhyNotCharged = err.Error()
+	}
 	span := s.fs.DentrySpan()
 	consumer := sweep.Consumer{Caches: caches, Visit: func(worker int, sl *sweep.Slab) error {
-		t := tallies[worker]
+		t, by := tallies[worker], &charges[worker]
+		by.slab(sl)
 		for i := range sl.Objects {
 			if !sl.Live(i) {
 				continue
 			}
 			if b := sl.Bytes(i); len(b) >= span {
 				s.fs.DecodeDentry(&t.d, sl.Object(i), b)
-				t.add(&t.d, sl.Doubt != nil)
+				if t.add(&t.d, sl.Doubt != nil) {
+					by.count(i, s.size)
+				}
 			}
 		}
 		return nil
@@ -163,6 +170,10 @@ func bySlabs(ctx context.Context, s *shared, supers superList, opt Options, r *D
 	}
 	r.Coverage.Add(result.Coverage)
 	r.Caches = cacheReport(result)
+	if r.WhyNotCharged == "" {
+		s.charged = mergeCharges(s.fs.Kernel(), charges, &r.Coverage)
+		r.UnknownCharged = s.charged.unknown
+	}
 	for _, t := range tallies[1:] {
 		tallies[0].merge(t)
 	}

@@ -16,19 +16,25 @@ import (
 // InodeReport is the answer about inodes. Counts are lower bounds where Coverage is
 // not complete, or where Source is SourceLists.
 type InodeReport struct {
-	Source      string            `json:"source"`
-	WhyLists    string            `json:"why_lists,omitempty"` // why the slabs could not be read
-	Caches      []Cache           `json:"caches,omitempty"`
-	Memory      uint64            `json:"memory_bytes,omitempty"` // of the machine
-	Inodes      InodeCounts       `json:"inodes"`
-	Supers      []InodeSuper      `json:"super_blocks"` // the one with the most inodes first
-	FileSystems []InodeType       `json:"file_systems"`
-	Counters    []Counter         `json:"kernel_counters,omitempty"`
-	Deleted     []Held            `json:"deleted_in_use,omitempty"` // inodes without a name that are in use, the largest first
-	MoreDeleted uint64            `json:"more_deleted,omitempty"`
-	Strange     uint64            `json:"strange_objects,omitempty"` // of the caches, that are no inodes
-	Findings    []finding.Finding `json:"findings"`
-	Coverage    kernel.Coverage   `json:"coverage"`
+	Source      string       `json:"source"`
+	WhyLists    string       `json:"why_lists,omitempty"` // why the slabs could not be read
+	Caches      []Cache      `json:"caches,omitempty"`
+	Memory      uint64       `json:"memory_bytes,omitempty"` // of the machine
+	Inodes      InodeCounts  `json:"inodes"`
+	Supers      []InodeSuper `json:"super_blocks"` // the one with the most inodes first
+	FileSystems []InodeType  `json:"file_systems"`
+	Counters    []Counter    `json:"kernel_counters,omitempty"`
+	Deleted     []Held       `json:"deleted_in_use,omitempty"` // inodes without a name that are in use, the largest first
+	MoreDeleted uint64       `json:"more_deleted,omitempty"`
+	// Memcgs are the inodes by the memory cgroup that they are charged to, as the slabs
+	// record it; WhyNotCharged says why they do not, and UnknownCharged are the inodes
+	// whose memory cgroup could not be read.
+	Memcgs         []InodeMemcg      `json:"memcgs,omitempty"`
+	WhyNotCharged  string            `json:"why_not_charged,omitempty"`
+	UnknownCharged uint64            `json:"unknown_charged,omitempty"`
+	Strange        uint64            `json:"strange_objects,omitempty"` // of the caches, that are no inodes
+	Findings       []finding.Finding `json:"findings"`
+	Coverage       kernel.Coverage   `json:"coverage"`
 }
 
 // SourceLists: inodes were found by the super_blocks' lists of them.
@@ -61,6 +67,14 @@ type InodeSuper struct {
 type InodeType struct {
 	Type string `json:"type"`
 	InodeCounts
+}
+
+// InodeMemcg are the inodes that are charged to one memory cgroup.
+type InodeMemcg struct {
+	ID     int    `json:"kmemcg_id"`      // -1 for the root, and those of no cgroup
+	Path   string `json:"path,omitempty"` // of the cgroup, empty where it could not be told
+	Inodes uint64 `json:"inodes"`
+	Bytes  uint64 `json:"bytes"`
 }
 
 // inodeLayout is what a census looks at in a struct inode (include/linux/fs.h). i_lru
@@ -194,10 +208,14 @@ func (c *inodeCensus) bySlabs(ctx context.Context) error {
 	for i := range tallies {
 		tallies[i] = c.newTally()
 	}
+	charges, err := newChargeTallies(c.slabs, c.opt.Workers)
+	if err != nil {
+		c.r.WhyNotCharged = err.Error()
+	}
 	var consumers []sweep.Consumer
 	for cache, offsets := range caches {
 		consumers = append(consumers, sweep.Consumer{Caches: []*slab.Cache{cache}, Visit: func(worker int, s *sweep.Slab) error {
-			c.visit(tallies[worker], s, offsets)
+			c.visit(tallies[worker], &charges[worker], s, offsets)
 			return nil
 		}})
 	}
@@ -207,6 +225,10 @@ func (c *inodeCensus) bySlabs(ctx context.Context) error {
 	}
 	c.r.Coverage.Add(result.Coverage)
 	c.r.Caches = cacheReport(result)
+	if c.r.WhyNotCharged == "" {
+		all := mergeCharges(c.fs.Kernel(), charges, &c.r.Coverage)
+		c.r.Memcgs, c.r.UnknownCharged = inodeMemcgs(c.fs, all), all.unknown
+	}
 	c.total = tallies[0]
 	for _, t := range tallies[1:] {
 		c.total.merge(t)
@@ -215,7 +237,8 @@ func (c *inodeCensus) bySlabs(ctx context.Context) error {
 }
 
 // visit counts the inodes of one slab.
-func (c *inodeCensus) visit(t *inodeTally, s *sweep.Slab, offsets []int) {
+func (c *inodeCensus) visit(t *inodeTally, by *chargeTally, s *sweep.Slab, offsets []int) {
+	by.slab(s)
 	size := uint64(s.Cache.Size)
 	for i := range s.Objects {
 		b := s.Bytes(i)
@@ -228,7 +251,9 @@ func (c *inodeCensus) visit(t *inodeTally, s *sweep.Slab, offsets []int) {
 				break
 			}
 		}
-		if !known {
+		if known {
+			by.count(i, size)
+		} else {
 			t.strange++
 		}
 	}

@@ -69,17 +69,37 @@ func (d *describer) walkList(lru *vfs.LRU, sb *vfs.SuperBlock, list listlru.List
 	return n
 }
 
+// describeMemcgs puts the unused dentries of each memory cgroup beside all those that
+// are charged to it. One is on the LRU list of the very cgroup that it is charged to.
 func (d *describer) describeMemcgs(unused map[int]int64) {
-	if len(unused) < 2 {
+	var loads map[int]load
+	all := d.total.charged
+	if all != nil {
+		loads = all.loads
+	}
+	ids := make(map[int]bool)
+	for id, n := range unused {
+		ids[id] = ids[id] || n != 0
+	}
+	for id := range loads {
+		ids[id] = true
+	}
+	if len(unused) < 2 && len(ids) < 2 {
 		return // there are no memory cgroups
 	}
 	names := memcgPaths(d.fs)
-	for id, n := range unused {
-		if n != 0 {
-			d.r.Memcgs = append(d.r.Memcgs, Memcg{ID: id, Path: names[id], OnLRU: n})
+	for id, shown := range ids {
+		if !shown {
+			continue
 		}
+		m := Memcg{ID: id, Path: names[id], OnLRU: unused[id]}
+		if all != nil {
+			l := loads[id]
+			m.Dentries, m.Bytes = &l.objects, &l.bytes
+		}
+		d.r.Memcgs = append(d.r.Memcgs, m)
 	}
 	slices.SortFunc(d.r.Memcgs, func(a, b Memcg) int {
-		return cmp.Or(cmp.Compare(b.OnLRU, a.OnLRU), cmp.Compare(a.ID, b.ID))
+		return cmp.Or(cmp.Compare(loads[b.ID].objects, loads[a.ID].objects), cmp.Compare(b.OnLRU, a.OnLRU), cmp.Compare(a.ID, b.ID))
 	})
 }

@@ -24,12 +24,16 @@ type DentryReport struct {
 	Caches    []Cache `json:"caches,omitempty"`
 	Memory    uint64  `json:"memory_bytes,omitempty"` // of the machine
 
-	Dentries    Counts      `json:"dentries"`
-	States      []State     `json:"states"`
-	Supers      []Super     `json:"super_blocks"` // the one with the most dentries first
-	FileSystems []FSType    `json:"file_systems"` // the same by type
-	Memcgs      []Memcg     `json:"memcgs,omitempty"`
-	Directories []Directory `json:"directories"` // the largest first
+	Dentries    Counts   `json:"dentries"`
+	States      []State  `json:"states"`
+	Supers      []Super  `json:"super_blocks"` // the one with the most dentries first
+	FileSystems []FSType `json:"file_systems"` // the same by type
+	Memcgs      []Memcg  `json:"memcgs,omitempty"`
+	// WhyNotCharged says why of Memcgs only OnLRU is known, where that is so;
+	// UnknownCharged are the dentries whose memory cgroup could not be read.
+	WhyNotCharged  string      `json:"why_not_charged,omitempty"`
+	UnknownCharged uint64      `json:"unknown_charged,omitempty"`
+	Directories    []Directory `json:"directories"` // the largest first
 	// DirectoryError and PatternError are by how much the counts of directories and
 	// patterns may be too small: 0 where there was room to count each of them.
 	DirectoryError uint64    `json:"directories_error"`
@@ -113,11 +117,16 @@ type FSType struct {
 	Counts
 }
 
-// Memcg are the unused dentries on the lists of one memory cgroup.
+// Memcg are the dentries that are charged to one memory cgroup, and the unused ones on
+// its lists.
 type Memcg struct {
 	ID    int    `json:"kmemcg_id"`      // -1 for the root, and those of no cgroup
 	Path  string `json:"path,omitempty"` // of the cgroup, empty where it could not be told
 	OnLRU int64  `json:"on_lru"`
+	// Dentries are all that are charged to the cgroup, by the slabs' own records, and
+	// Bytes their size; null where the kernel has no such records.
+	Dentries *uint64 `json:"dentries"`
+	Bytes    *uint64 `json:"bytes"`
 }
 
 // Directory are the children of one directory.

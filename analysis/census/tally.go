@@ -50,6 +50,9 @@ type shared struct {
 	long   atomic.Int64 // names apart from their dentries that may still be read
 	room   int          // of the sketches
 	held   int          // unhashed ones to remember a worker
+	// charged are the dentries by memory cgroup, after the sweep; nil where the kernel
+	// does not record them.
+	charged *charged
 }
 
 // filter is which dentries count.
@@ -119,19 +122,20 @@ func (t *tally) superOf(addr uint64) *superTally {
 	return s
 }
 
-// add counts one dentry. doubt tells that it may be a free object.
-func (t *tally) add(d *vfs.Dentry, doubt bool) {
+// add counts one dentry. doubt tells that it may be a free object. It is false for what
+// does not count, or is no dentry.
+func (t *tally) add(d *vfs.Dentry, doubt bool) bool {
 	f := &t.filter
 	if f.dir != 0 && d.Parent != f.dir || f.super != 0 && d.Super != f.super {
-		return
+		return false
 	}
 	if f.pattern != "" && !t.matches(d) {
-		return
+		return false
 	}
 	super := t.superOf(d.Super)
 	if super == nil || doubt && !super.listed {
 		t.strange++
-		return
+		return false
 	}
 	hashed := t.fs.Hashed(d)
 	state := t.state(d, hashed)
@@ -153,9 +157,10 @@ func (t *tally) add(d *vfs.Dentry, doubt bool) {
 		t.remember(d)
 	}
 	if state == stateKilled {
-		return // its parent and name may be gone
+		return true // its parent and name may be gone
 	}
 	t.count(d, state, uint64(negative), hashed)
+	return true
 }
 
 // state is the one that a dentry is in.

@@ -205,11 +205,21 @@ func printDentrySupers(w *printer, r *census.DentryReport) {
 	if len(r.Memcgs) > 0 {
 		w.line("")
 		w.table(func(w *printer) {
-			w.line("MEMORY CGROUP\tKMEMCG_ID\tON LRU")
+			w.line("MEMORY CGROUP\tKMEMCG_ID\tDENTRIES\tON LRU\tMEMORY")
 			for _, m := range r.Memcgs {
-				w.line("%s\t%d\t%d", orDash(m.Path), m.ID, m.OnLRU)
+				all, bytes := "-", "-"
+				if m.Dentries != nil && m.Bytes != nil {
+					all, bytes = fmt.Sprint(*m.Dentries), byteSize(*m.Bytes)
+				}
+				w.line("%s\t%d\t%s\t%d\t%s", orDash(m.Path), m.ID, all, m.OnLRU, bytes)
 			}
 		})
+		if r.WhyNotCharged != "" {
+			w.line("only unused dentries are told apart by memory cgroup: %s", r.WhyNotCharged)
+		}
+	}
+	if r.UnknownCharged > 0 {
+		w.line("of %d dentries the memory cgroup could not be read", r.UnknownCharged)
 	}
 }
 

@@ -80,6 +80,22 @@ func printInodes(w *printer, r *census.InodeReport) {
 				s.Freeing, s.Dirty, s.Deleted, s.Hashed, s.Pages, orDash(strings.Join(s.Mounts, ", ")))
 		}
 	})
+	printInodeMemcgs(w, r)
 	printHeld(w, "DELETED AND IN USE", r.Deleted, r.MoreDeleted)
 	w.findings(r.Findings)
+}
+
+func printInodeMemcgs(w *printer, r *census.InodeReport) {
+	if len(r.Memcgs) > 0 {
+		w.line("")
+		w.table(func(w *printer) {
+			w.line("MEMORY CGROUP\tKMEMCG_ID\tINODES\tMEMORY")
+			for _, m := range r.Memcgs {
+				w.line("%s\t%d\t%d\t%s", orDash(m.Path), m.ID, m.Inodes, byteSize(m.Bytes))
+			}
+		})
+	}
+	if r.UnknownCharged > 0 {
+		w.line("of %d inodes the memory cgroup could not be read", r.UnknownCharged)
+	}
 }

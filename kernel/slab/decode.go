@@ -27,6 +27,8 @@ type Slab struct {
 
 	descriptor uint64 // SLAB until 3.12: address of the struct slab
 	free       uint32 // SLAB until 3.12: index of the first free object
+	charges    uint64 // the array that says who objects are charged to, with its flags
+	stride     uint64 // bytes from one of its entries to the next, where the slab says so
 }
 
 // ErrUnknownCache: a page is marked as a slab's, and leads to no known cache.
@@ -115,6 +117,12 @@ func (d *Decoder) Slab(p *page.Page, raw, next []byte) (Slab, error) {
 	}
 	sl.Cache = d.last
 	sl.Order = sl.Cache.Order
+	if l.Charges.Has() {
+		sl.charges = l.Charges.Get(raw)
+	}
+	if l.Stride.Has() {
+		sl.stride = l.Stride.Get(raw)
+	}
 	if s.kind == SLAB {
 		return sl, d.slabOld(&sl, raw)
 	}

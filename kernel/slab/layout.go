@@ -58,7 +58,9 @@ type slabLayout struct {
 	Next          kernel.U64    `kernel:"next,optional"` // of a CPU's partly used slabs, since 3.2
 	Mem           kernel.U64    `kernel:"s_mem,optional"`
 	Active        kernel.Uint   `kernel:"active,optional"`
-	Descriptor    kernel.U64    `kernel:"slab_page|lru.prev,optional"` // SLAB's struct slab until 3.12
+	Descriptor    kernel.U64    `kernel:"slab_page|lru.prev,optional"`     // SLAB's struct slab until 3.12
+	Charges       kernel.U64    `kernel:"memcg_data|obj_cgroups,optional"` // obj_cgroups in 5.9 and 5.10; see Charges
+	Stride        kernel.Uint   `kernel:"-,optional"`
 }
 
 type slabLayoutNew struct {
@@ -74,6 +76,8 @@ type slabLayoutNew struct {
 	Mem           kernel.U64    `kernel:"s_mem,optional"`
 	Active        kernel.Uint   `kernel:"active,optional"`
 	Descriptor    kernel.U64    `kernel:"-,optional"`
+	Charges       kernel.U64    `kernel:"obj_exts|memcg_data,optional"` // obj_exts since 6.10
+	Stride        kernel.Uint   `kernel:"stride,optional"`              // 7.x
 }
 
 // nodeLayout is struct kmem_cache_node; SLAB's was called kmem_list3 until 3.10.

@@ -1,0 +1,125 @@
+package census
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/kmortem/mortem/kernel"
+	"github.com/kmortem/mortem/kernel/slab"
+	"github.com/kmortem/mortem/kernel/sweep"
+	"github.com/kmortem/mortem/kernel/vfs"
+)
+
+// load is how many objects are charged to one memory cgroup.
+type load struct{ objects, bytes uint64 }
+
+// chargeTally counts by memory cgroup what one worker sees. Without charges, on
+// kernels that do not record them, it counts nothing.
+type chargeTally struct {
+	charges *slab.Charges
+	loads   map[uint64]*load // by mem_cgroup, 0 for none
+	memcg   uint64           // of the object before
+	current *load
+	unknown uint64
+}
+
+// newChargeTallies makes one for each worker; the error says why there are no charges.
+func newChargeTallies(slabs *slab.Allocations, workers int) ([]chargeTally, error) {
+	list := make([]chargeTally, workers)
+	for i := range list {
+		charges, err := slabs.NewCharges()
+		if err != nil {
+			return list, err
+		}
+		list[i] = chargeTally{charges: charges, loads: make(map[uint64]*load)}
+	}
+	return list, nil
+}
+
+func (t *chargeTally) slab(s *sweep.Slab) {
+	if t.charges != nil {
+		t.charges.Load(&s.Slab)
+	}
+}
+
+// count counts the i-th object of the slab, of a size in bytes.
+func (t *chargeTally) count(i int, size uint64) {
+	if t.charges == nil {
+		return
+	}
+	memcg, ok := t.charges.Memcg(i)
+	if ok && (t.current == nil || memcg != t.memcg) {
+		one := t.loads[memcg]
+		if one == nil && len(t.loads) < maxMemcgs {
+			one = new(load)
+			t.loads[memcg] = one
+		}
+		t.memcg, t.current, ok = memcg, one, one != nil
+	}
+	if !ok {
+		t.unknown++
+		return
+	}
+	t.current.objects++
+	t.current.bytes += size
+}
+
+// charged is what all workers counted, by kmemcg_id.
+type charged struct {
+	loads   map[int]load
+	unknown uint64
+}
+
+func mergeCharges(k *kernel.Kernel, list []chargeTally, cover *kernel.Coverage) *charged {
+	c := &charged{loads: make(map[int]load)}
+	byAddr := make(map[uint64]load)
+	for i := range list {
+		c.unknown += list[i].unknown
+		if list[i].charges != nil {
+			cover.Add(list[i].charges.Coverage)
+		}
+		for addr, l := range list[i].loads {
+			sum := byAddr[addr]
+			byAddr[addr] = load{sum.objects + l.objects, sum.bytes + l.bytes}
+		}
+	}
+	var m memcgLayout
+	resolved := k.Resolve(&m)
+	for _, addr := range slices.Sorted(maps.Keys(byAddr)) {
+		id, l := -1, byAddr[addr]
+		if addr != 0 {
+			b, err := []byte(nil), resolved
+			if err == nil {
+				b, err = k.Peek(addr, make([]byte, m.Span()))
+			}
+			if err != nil {
+				cover.Fail(fmt.Errorf("struct mem_cgroup at %#x: %w", addr, err))
+				c.unknown += l.objects
+				continue
+			}
+			id = int(m.ID.Get(b))
+		}
+		sum := c.loads[id]
+		c.loads[id] = load{sum.objects + l.objects, sum.bytes + l.bytes}
+	}
+	return c
+}
+
+// inodeMemcgs are the inodes by memory cgroup, those with the most first; none where
+// all belong to no cgroup.
+func inodeMemcgs(fs *vfs.FS, c *charged) []InodeMemcg {
+	if c == nil || len(c.loads) == 0 || len(c.loads) == 1 && c.loads[-1].objects > 0 {
+		return nil
+	}
+	names := memcgPaths(fs)
+	var list []InodeMemcg
+	for id, l := range c.loads {
+		list = append(list, InodeMemcg{ID: id, Path: names[id], Inodes: l.objects, Bytes: l.bytes})
+	}
+	slices.SortFunc(list, func(a, b InodeMemcg) int {
+		return cmp.Or(cmp.Compare(b.Inodes, a.Inodes), cmp.Compare(a.ID, b.ID))
+	})
+	return list
+}
