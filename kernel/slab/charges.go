@@ -9,7 +9,7 @@ import (
 )
 
 // ErrNoCharges: the slabs of the kernel do not say which memory cgroup an object is
-// charged to: before 5.9, where each cgroup had caches of its own, and without
+// charged to: before 5.9 (but for 4.18 of RHEL 8), where each cgroup had caches of its own, and without
 // CONFIG_MEMCG.
 var ErrNoCharges = errors.New("the slabs of this kernel have no record of the memory cgroup that each object is charged to")
 
