@@ -16,6 +16,9 @@ import (
 
 // TestPipe: --vmlinux <(cat vmlinux.xz) reads the pipe once, to its end.
 func TestPipe(t *testing.T) {
+	if testing.Short() {
+		t.Skip("unpacks a whole vmlinux")
+	}
 	data, err := os.ReadFile(fixtures.Path(t, "vmlinux.xz"))
 	if err != nil {
 		t.Fatal(err)
