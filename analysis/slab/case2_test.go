@@ -6,9 +6,11 @@ import (
 	"testing"
 
 	"github.com/kmortem/mortem/analysis/finding"
+	"github.com/kmortem/mortem/analysis/mem"
 	"github.com/kmortem/mortem/analysis/slab"
 	"github.com/kmortem/mortem/fixtures/synthetic"
 	"github.com/kmortem/mortem/kernel"
+	"github.com/kmortem/mortem/kernel/vfs"
 )
 
 // The machine whose memory is dentries of names that NSS looked for, at a hundredth, on
@@ -52,5 +54,28 @@ func TestCase2(t *testing.T) {
 	if len(r.Findings) != 1 || r.Findings[0].Severity != finding.Critical || share < 0.80 || share > 0.90 ||
 		!strings.Contains(r.Findings[0].Statement, fmt.Sprintf("the slab cache dentry fills %.0f %% of memory: %d live objects of 192 bytes", 100*share, c.Live)) {
 		t.Errorf("%.2f: %+v", share, r.Findings)
+	}
+	checkMem(t, k, share)
+}
+
+// checkMem: what /proc/meminfo would have said leads to the slab caches too.
+func checkMem(t *testing.T, k *kernel.Kernel, share float64) {
+	t.Helper()
+	fs, err := vfs.Open(k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := mem.Analyze(t.Context(), fs, mem.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := float64(r.Info.SReclaimable) / float64(r.Info.MemTotal)
+	if got < share || got > share+0.005 || !r.Coverage.Complete() {
+		t.Errorf("%.3f of memory are reclaimable slabs, and the cache alone is %.3f; %+v", got, share, r.Coverage)
+	}
+	for _, u := range r.Uses {
+		if u.Bytes > int64(r.Info.SReclaimable) {
+			t.Errorf("%s is more than the slabs: %d bytes", u.Name, u.Bytes)
+		}
 	}
 }
