@@ -2,6 +2,7 @@ package unwind
 
 import (
 	"github.com/kmortem/mortem/dump"
+	"github.com/kmortem/mortem/kernel"
 	"github.com/kmortem/mortem/kernel/task"
 )
 
@@ -56,6 +57,14 @@ func (m *amd64Machine) frames(_ *state, known bool) unwinder {
 }
 
 func (m *amd64Machine) framesFirst(*state) bool { return false }
+
+// replaced: the key is where on the stack the return address lies, or the stack
+// pointer behind it.
+func (m *amd64Machine) replaced(s *state, key uint64) bool {
+	return key == s.slot || key == s.slot+8
+}
+
+func (m *amd64Machine) graphPlace(e *graphEntry) kernel.U64 { return e.Place }
 
 // owns: in the kernel GS points to the processor's per-CPU area, and in user mode
 // the value to swap it with does.

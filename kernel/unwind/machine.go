@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/kmortem/mortem/dump"
+	"github.com/kmortem/mortem/kernel"
 	"github.com/kmortem/mortem/kernel/task"
 )
 
@@ -30,6 +31,14 @@ type machine interface {
 	// framesFirst tells whether frame pointers are better than what a
 	// function's instructions say.
 	framesFirst(s *state) bool
+
+	// replaced tells whether the return address that led to a caller is the one
+	// that a tracer names by a key: on the stack or in a register, where it
+	// put its trampoline.
+	replaced(s *state, key uint64) bool
+	// graphPlace is the member of struct ftrace_ret_stack with that key, none
+	// where the kernel has to count.
+	graphPlace(e *graphEntry) kernel.U64
 
 	// mayHold tells whether an address can be code that was made at run time,
 	// outside of the kernel image and of modules.

@@ -29,6 +29,9 @@ func (w *walk) search(s *state) (step, bool) {
 			continue
 		}
 		n := w.candidate(slot, pc)
+		if w.unhook(&n.state); n.state.lost {
+			continue // one that is not in use any more
+		}
 		if w.opt.Scan {
 			return n, true
 		}
@@ -59,8 +62,12 @@ func (w *walk) candidate(slot, pc uint64) step {
 	return step{cfa: slot + 8, state: state{regs: r, pc: pc, sp: slot + 8, slot: slot, method: ByScan, sure: Suspected}}
 }
 
-// returnAddress tells whether a word is an address of code behind a call.
+// returnAddress tells whether a word is an address of code behind a call, or what
+// replaces one.
 func (w *walk) returnAddress(pc uint64) bool {
+	if w.t.hooks.of(pc) != "" {
+		return true
+	}
 	if !w.t.text.holds(pc) {
 		return false
 	}

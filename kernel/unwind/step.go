@@ -56,10 +56,6 @@ func (n *step) returns(w *walk, s *state, cfa, slot, pc uint64) error {
 		return errStart
 	}
 	pc = w.t.k.CodeAddress(pc)
-	n.state.hooked = ""
-	if real, hook := w.unhook(pc, slot); hook != "" {
-		pc, n.state.hooked = real, hook
-	}
 	if !w.t.text.holds(pc) && !w.t.machine.mayHold(pc) {
 		return s.fail(slot, fmt.Sprintf("what should be a return address is %#x", pc), nil)
 	}

@@ -24,6 +24,7 @@ type state struct {
 	exact  bool   // pc is of an instruction, not where a call returns to
 	slot   uint64 // where pc was found on the stack
 	hooked string
+	lost   bool // pc is a trampoline, and what that returns to is not known
 	method Method
 	sure   Confidence
 	note   string
@@ -168,6 +169,9 @@ func (w *walk) next(tr *Trace, s *state) (step, error) {
 			err = w.progress(s, &n)
 		}
 		if err == nil {
+			if n.exception == nil && !n.end {
+				w.unhook(&n.state)
+			}
 			w.describe(&n, s, u)
 			return n, nil
 		}
@@ -175,7 +179,10 @@ func (w *walk) next(tr *Trace, s *state) (step, error) {
 			why = err
 		}
 	}
-	if errors.Is(why, errNoData) || why == nil {
+	switch {
+	case s.lost:
+		why = s.fail(0, "it is a trampoline, and what that returns to was not found", nil)
+	case errors.Is(why, errNoData) || why == nil:
 		why = s.fail(0, "there is no unwind data for it", nil)
 	}
 	if w.trial || len(tr.Faults) >= maxFaults {
@@ -204,7 +211,12 @@ const methods = 5
 // method is the n-th to try for a function, the best first; nil where that one is
 // not for this function.
 func (w *walk) method(n int, s *state) unwinder {
-	if w.opt.Scan {
+	switch {
+	case w.opt.Scan:
+		return nil
+	case s.lost && n == 0:
+		return w.t.machine.frames(s, true)
+	case s.lost: // the trampoline's own data tell nothing of who called
 		return nil
 	}
 	image := w.t.text.inImage(s.lookup())
