@@ -130,6 +130,10 @@ type percpuForm struct {
 	size      uint64
 	rwsem     uint64
 	old       bool
+	// queue is the wait_queue_head of the writer who waits for readers: write_waitq
+	// since 3.8, writer from 4.8 to 4.10.
+	queue    uint64
+	hasQueue bool
 }
 
 // at is the offset of the first of several members of a type that it has.
@@ -374,7 +378,13 @@ func (f *forms) readPercpu(k *kernel.Kernel) {
 	}
 	p.rwsem, p.old = at(t, "rw_sem")
 	p.ok = p.old
-	if w, err := t.Field("writer"); err == nil && w.Type.Size() == 8 { // struct rcuwait since 4.11
-		p.writer, p.hasWriter = uint64(w.Offset), true
+	for _, name := range []string{"writer", "write_waitq"} {
+		switch w, err := t.Field(name); {
+		case err != nil:
+		case w.Type.Size() == 8: // struct rcuwait since 4.11
+			p.writer, p.hasWriter = uint64(w.Offset), true
+		default:
+			p.queue, p.hasQueue = uint64(w.Offset), true
+		}
 	}
 }

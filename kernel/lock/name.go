@@ -45,6 +45,7 @@ func (b *builder) name() {
 		n.lock(&b.snap.Locks[i])
 		n.byLocals(i)
 	}
+	b.freezeEdges()
 }
 
 func (b *builder) newNamer() *namer {
@@ -150,9 +151,7 @@ func (n *namer) inSuper(l *Lock, addr uint64) bool {
 		if mounts := n.mountsOf(at); len(mounts) > 0 {
 			l.Object.Path = mounts[0]
 		}
-		// Until 4.2 writers wait in a queue of the super_block's, and until 5.6 for the
-		// rw_semaphore in the percpu one.
-		if (l.Kind == PercpuRWSem || l.Kind == RWSem) && strings.HasPrefix(l.Object.Member, "s_writers.") || strings.Contains(l.Object.Member, "wait_unfrozen") {
+		if freezing(l) {
 			n.frozen(l, sb)
 		}
 		return true
@@ -171,18 +170,6 @@ func (n *namer) mountsOf(sb uint64) []string {
 		}
 	}
 	return list
-}
-
-// frozen says how far a file system is frozen (enum in include/linux/fs.h).
-func (n *namer) frozen(l *Lock, sb *vfs.SuperBlock) {
-	l.Kind = FrozenFS
-	level := map[uint64]string{1: "writes stopped", 2: "page faults stopped", 3: "being frozen", 4: "frozen"}[sb.Frozen]
-	if level == "" {
-		l.State = "not frozen"
-		return
-	}
-	l.State, l.Held, l.HeldKnown = level, true, true
-	l.NoHolder = "the file system is frozen (FIFREEZE, fsfreeze); who froze it is not recorded, and it lasts until it is thawed"
 }
 
 func (n *namer) inMM(l *Lock, addr uint64) bool {
@@ -418,5 +405,5 @@ func memberAt(t *ctype.Type, off uint64) (ctype.Member, bool) {
 
 // lockTypes are the structures in which no smaller member is worth naming.
 var lockTypes = map[string]bool{"struct mutex": true, "struct rw_semaphore": true, "struct semaphore": true, "struct rt_mutex": true,
-	"struct percpu_rw_semaphore": true, "struct completion": true, "struct wait_queue_head": true, "struct raw_spinlock": true,
+	"struct percpu_rw_semaphore": true, "struct completion": true, "struct wait_queue_head": true, "struct __wait_queue_head": true, "struct raw_spinlock": true,
 	"struct spinlock": true, "struct lockref": true, "struct ww_mutex": true, "struct work_struct": true, "struct rt_mutex_base": true, "struct rwbase_rt": true}

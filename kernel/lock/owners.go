@@ -93,26 +93,6 @@ func (b *builder) bitState(i int) {
 	}
 }
 
-// percpu reads a percpu_rw_semaphore; one in super_block.s_writers is a level of
-// freezing.
-func (b *builder) percpu(i int) {
-	l := &b.snap.Locks[i]
-	p := &b.forms.percpu
-	l.NoHolder = "its holders leave no trace in it"
-	if x := &b.extra[i]; x.ring != nil && len(x.ring.nodes) > 0 {
-		l.Queue = len(x.ring.nodes)
-	}
-	if p.old {
-		return
-	}
-	if v, ok := b.uint32At(uint64(l.Addr) + p.block); ok {
-		l.Held, l.HeldKnown = v != 0, v != 0
-		if v != 0 {
-			l.State = "a writer has it or wants it"
-		}
-	}
-}
-
 // owned reads a lock with a list.
 func (b *builder) owned(i int, form *lockForm) {
 	addr := uint64(b.snap.Locks[i].Addr)

@@ -14,6 +14,7 @@ type machine struct {
 	*synthetic.Kernel
 	sched, caller *synthetic.Code
 	slow          map[lock.Kind]*synthetic.Code
+	made          map[string]*synthetic.Code // by sleepIn and queueEntry
 	pid           int
 }
 

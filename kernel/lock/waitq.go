@@ -250,54 +250,6 @@ func (b *builder) byArgument(s *stack, i int) (found, bool) {
 		text: "the task is on no list of the lock"}, true
 }
 
-// percpuWriter finds the percpu_rw_semaphore that a writer waits for readers to
-// leave: its member writer leads to the task.
-func (b *builder) percpuWriter(s *stack, i int) (found, bool) {
-	p := &b.forms.percpu
-	if !p.ok || !p.hasWriter {
-		return found{}, false
-	}
-	f := found{kind: PercpuRWSem, mode: Write, method: ByMember, sure: Certain, frame: i, pos: 0}
-	for off := 0; off+8 <= len(s.words); off += 8 {
-		addr := le64(s.words[off:])
-		if !inKernel(addr) || addr&7 != 0 {
-			continue
-		}
-		// The code keeps the address of the semaphore or of its member writer.
-		for _, base := range []uint64{addr, addr - p.writer} {
-			if v, ok := b.uint64At(base + p.writer); ok && v == s.tk.Addr && b.percpuSem(base) {
-				f.addr, f.slot, f.value = base, s.lo+uint64(off), v
-				return f, true
-			}
-		}
-	}
-	if addr, ok := b.argumentOf(s.tk, i); ok {
-		if v, ok := b.uint64At(addr + p.writer); ok && v == s.tk.Addr {
-			f.addr, f.method = addr, ByArgument
-			return f, true
-		}
-	}
-	return found{}, false
-}
-
-// percpuSem tells whether a percpu_rw_semaphore can lie at an address: its queue's
-// list leads back to itself.
-func (b *builder) percpuSem(addr uint64) bool {
-	if p := &b.forms.percpu; p.old {
-		form := b.forms.locks[RWSem]
-		form.list += p.rwsem
-		form.owner += p.rwsem
-		return b.plausible(&form, addr)
-	}
-	head := addr + b.forms.percpu.waiters
-	next, ok := b.uint64At(head)
-	if !ok {
-		return false
-	}
-	back, ok := b.uint64At(next + 8)
-	return ok && back == head
-}
-
 // candidates are the words that may be the first argument of the function of a
 // frame: what its caller's code says, and what lies in the frames up to its
 // caller's.

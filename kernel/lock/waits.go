@@ -63,6 +63,9 @@ func (b *builder) visit(tk *task.Task) {
 		if len(list) == 0 {
 			list = append(list, b.byFrames(s)...)
 		}
+		for i := range list {
+			b.outerSem(s, &list[i])
+		}
 	}
 	b.decide(s, list, letter)
 }
