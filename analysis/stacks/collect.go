@@ -54,6 +54,7 @@ type collector struct {
 	opt     chosen
 	walk    unwind.Options
 	cpus    map[uint64]*unwind.CPU // by the address of the task_struct
+	next    map[uint64]int         // processors that were switching to a task, by its address
 	orphans []*unwind.CPU          // whose task is not known
 	groups  map[uint64][]int       // by hash: indexes into the report's
 	seed    maphash.Seed
@@ -85,7 +86,7 @@ func (t *Tasks) Collect(ctx context.Context, opt Options) (*Report, error) {
 
 func (t *Tasks) collector(opt Options) *collector {
 	opt.Lines = opt.Lines || opt.Locals
-	c := &collector{Tasks: t, opt: choose(&opt), cpus: map[uint64]*unwind.CPU{}, groups: map[uint64][]int{}, seed: maphash.MakeSeed(),
+	c := &collector{Tasks: t, opt: choose(&opt), cpus: map[uint64]*unwind.CPU{}, next: map[uint64]int{}, groups: map[uint64][]int{}, seed: maphash.MakeSeed(),
 		walk: unwind.Options{Limit: opt.Limit, Registers: opt.Registers || opt.Locals, Scan: opt.Scan}}
 	c.report = &Report{Coverage: t.k.NewCoverage()}
 	for _, m := range t.tracer.Methods() {
@@ -96,6 +97,11 @@ func (t *Tasks) collector(opt Options) *collector {
 
 // running adds what the processors ran.
 func (c *collector) running(cpus []unwind.CPU) {
+	for i := range cpus {
+		if cpus[i].Next != nil {
+			c.next[cpus[i].Next.Addr] = cpus[i].Number
+		}
+	}
 	for i := range cpus {
 		cpu := &cpus[i]
 		switch {

@@ -19,6 +19,13 @@ func (c *collector) stack(tk *task.Task, cpu *unwind.CPU, trace *unwind.Trace) S
 	s := Stack{Task: c.task(tk, cpu), End: string(trace.End), Frames: make([]Frame, 0, len(trace.Frames))}
 	if cpu != nil {
 		s.Source = cpu.Source
+		if cpu.Next != nil {
+			next := c.task(cpu.Next, nil)
+			s.SwitchingTo = &next
+		}
+	}
+	if on, ok := c.next[tk.Addr]; ok {
+		s.NextOn = &on
 	}
 	if trace.Err != nil {
 		s.Error = trace.Err.Error()

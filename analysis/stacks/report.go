@@ -44,7 +44,12 @@ type Task struct {
 type Stack struct {
 	Task
 	// Registers are those of the processor that it ran on, by name.
-	Source string  `json:"registers_from,omitempty"` // the note in the dump
+	Source string `json:"registers_from,omitempty"` // the note in the dump
+	// SwitchingTo is the task that the processor was about to run: its run queue
+	// had it already, but the registers and the stack were still this task's.
+	SwitchingTo *Task `json:"switching_to,omitempty"`
+	// NextOn is the processor that was about to run this task so, nil if none.
+	NextOn *int    `json:"next_on_cpu,omitempty"`
 	Frames []Frame `json:"frames"`
 	// End is why the stack ends there: "user mode", "start of thread",
 	// "freed", "limit" or "broken"; Error says more of the last.

@@ -217,6 +217,12 @@ func printStack(w *printer, s *stacks.Stack) {
 		running = "  (running)"
 	}
 	w.line("PID: %-7d TASK: %016x  CPU: %-3s STATE: %s  COMMAND: \"%s\"%s", s.PID, uint64(s.Addr), cpu, s.State, s.Comm, running)
+	if next := s.SwitchingTo; next != nil {
+		w.line("    CPU %s was switching to %d \"%s\", which its run queue has already; its registers and stack are still this task's", cpu, next.PID, next.Comm)
+	}
+	if s.NextOn != nil {
+		w.line("    CPU %d was switching to this task", *s.NextOn)
+	}
 	printFrames(w, s.Frames, s.End, s.Error, false)
 	if s.User != nil {
 		printRegisters(w, s.User.Registers)

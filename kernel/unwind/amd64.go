@@ -58,6 +58,16 @@ func (m *amd64Machine) frames(_ *state, known bool) unwinder {
 
 func (m *amd64Machine) framesFirst(*state) bool { return false }
 
+// switched: the unwind tables know that code.
+func (m *amd64Machine) switched(w *walk, s *state) (state, bool) {
+	if m.orc != nil {
+		return state{}, false
+	}
+	return m.start.mid(w, s)
+}
+
+func (m *amd64Machine) restored(w *walk, s *state) { m.start.restored(w, s) }
+
 // replaced: the key is where on the stack the return address lies, or the stack
 // pointer behind it.
 func (m *amd64Machine) replaced(s *state, key uint64) bool {

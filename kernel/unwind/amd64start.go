@@ -18,6 +18,7 @@ type switchFrame struct {
 	old    bool   // before 4.9
 	resume uint64 // before 4.9: where tasks go on, 0 if that was not found
 	forked uint64 // ret_from_fork, where a new thread starts
+	code   []span // __switch_to_asm, since 4.9
 }
 
 type inactiveFrame struct {
@@ -40,6 +41,7 @@ func (f *switchFrame) find(k *kernel.Kernel) {
 	}
 	err := k.Resolve(&f.frame)
 	if err == nil {
+		f.code = spans(k, []string{"__switch_to_asm"})
 		return
 	}
 	f.old = true
@@ -76,6 +78,33 @@ func (f *switchFrame) state(w *walk, t *task.Task) (state, error) {
 	return s, nil
 }
 
+// mid is where the task goes on while a processor is in __switch_to_asm, and has taken
+// its stack, but not all registers from there: BP is the other task's until then.
+func (f *switchFrame) mid(w *walk, s *state) (state, bool) {
+	bp, known := s.regs.Get(amd64.BP)
+	taken := s.sp - w.task.SP
+	switch {
+	case !within(f.code, s.pc) || !known || taken > f.frame.Return.Offset():
+		return state{}, false
+	case taken < f.frame.Return.Offset() && w.stackOf(bp) == w.own:
+		return state{}, false
+	}
+	saved, err := f.state(w, w.task)
+	return saved, err == nil
+}
+
+// restored: before 4.9 BP is anything while a processor is in __switch_to, and the
+// scheduler's is where a task that is switched out has it.
+func (f *switchFrame) restored(w *walk, s *state) {
+	if !f.old || s.pc != f.resume || f.resume == 0 || s.exact {
+		return
+	}
+	if bp, err := w.word(s, s.sp); err == nil {
+		s.regs.Set(amd64.BP, bp)
+	}
+}
+
+// stateOld is where a task that does not run goes on before 4.9.
 func (f *switchFrame) stateOld(w *walk, t *task.Task) (state, error) {
 	bp, err := w.words.at(t.SP)
 	if err != nil {

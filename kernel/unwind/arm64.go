@@ -19,6 +19,7 @@ type arm64Machine struct {
 	regs    ptRegsLayout
 	entry   []span // code that is entered from user mode or by an exception
 	begins  []span // nothing called it
+	change  []span // cpu_switch_to, which changes stacks
 	records arm64Records
 	vectors uint64 // of exceptions, 0 if not known
 }
@@ -64,7 +65,7 @@ var arm64Starts = []string{
 }
 
 func newARM64(t *Tracer) machine {
-	m := &arm64Machine{k: t.k, begins: spans(t.k, arm64Starts)}
+	m := &arm64Machine{k: t.k, begins: spans(t.k, arm64Starts), change: spans(t.k, []string{"cpu_switch_to"})}
 	// Without these, tasks that were switched out and exceptions cannot be
 	// told, and the steps that need them say so.
 	_ = t.k.Resolve(&m.context)
@@ -157,6 +158,19 @@ func (m *arm64Machine) stacks(t *Tracer, cpu int) []Stack {
 	}
 	return list
 }
+
+// switched implements machine: cpu_switch_to loads the other task's registers before it
+// changes the stack pointer.
+func (m *arm64Machine) switched(w *walk, s *state) (state, bool) {
+	fp, known := s.regs.Get(arm64.FP)
+	if !within(m.change, s.pc) || !known || w.stackOf(fp) == w.own {
+		return state{}, false
+	}
+	saved, err := m.sleeping(w, w.task)
+	return saved, err == nil
+}
+
+func (m *arm64Machine) restored(*walk, *state) {}
 
 func (m *arm64Machine) tables() unwinder { return nil }
 

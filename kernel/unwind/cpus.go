@@ -15,7 +15,11 @@ type CPU struct {
 	Number int
 	Task   *task.Task // the one that ran there, nil where that cannot be read
 	Err    error      // why
-	Idle   uint64     // virtual address of the task_struct of its idle task
+	// Next is the task that the processor was switching to, nil if it was not:
+	// its run queue has it already, while the registers and the stack were
+	// still those of Task.
+	Next *task.Task
+	Idle uint64 // virtual address of the task_struct of its idle task
 	// Registers are those that the dump's notes have, or else those that the
 	// kernel saved when it crashed. Source is the note, or "crash_notes"; empty
 	// where there are none of this processor.
@@ -38,6 +42,7 @@ func (t *Tracer) CPUs(tasks *task.Reader) ([]CPU, error) {
 	}
 	list = t.assign(list, t.k.Image().Facts().CPUs)
 	t.crashNotes(list)
+	t.switching(list, tasks)
 	return list, err
 }
 

@@ -32,6 +32,14 @@ type machine interface {
 	// function's instructions say.
 	framesFirst(s *state) bool
 
+	// switched finds out where the task that the stack belongs to goes on, for a
+	// processor in the code that changes stacks: its registers can be of two
+	// tasks there. It fails everywhere else.
+	switched(w *walk, s *state) (state, bool)
+	// restored puts registers of a caller right that code which changes stacks
+	// keeps for it in its own way.
+	restored(w *walk, s *state)
+
 	// replaced tells whether the return address that led to a caller is the one
 	// that a tracer names by a key: on the stack or in a register, where it
 	// put its trampoline.

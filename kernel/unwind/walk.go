@@ -171,6 +171,7 @@ func (w *walk) next(tr *Trace, s *state) (step, error) {
 		if err == nil {
 			if n.exception == nil && !n.end {
 				w.unhook(&n.state)
+				w.t.machine.restored(w, &n.state)
 			}
 			w.describe(&n, s, u)
 			return n, nil
@@ -206,7 +207,7 @@ func (w *walk) next(tr *Trace, s *state) (step, error) {
 const maxFaults = 8
 
 // methods is how many there are for method to choose from.
-const methods = 5
+const methods = 6
 
 // method is the n-th to try for a function, the best first; nil where that one is
 // not for this function.
@@ -214,7 +215,9 @@ func (w *walk) method(n int, s *state) unwinder {
 	switch {
 	case w.opt.Scan:
 		return nil
-	case s.lost && n == 0:
+	case n == 0 && s.exact:
+		return midSwitch{}
+	case s.lost && n == 1:
 		return w.t.machine.frames(s, true)
 	case s.lost: // the trampoline's own data tell nothing of who called
 		return nil
@@ -222,9 +225,9 @@ func (w *walk) method(n int, s *state) unwinder {
 	image := w.t.text.inImage(s.lookup())
 	module := !image && w.t.text.inModule(s.lookup())
 	switch n {
-	case 0:
-		return w.t.machine.tables()
 	case 1:
+		return w.t.machine.tables()
+	case 2:
 		// Also with ORC: objtool leaves some functions out, which are
 		// marked with STACK_FRAME_NON_STANDARD.
 		if image || module {
@@ -232,10 +235,10 @@ func (w *walk) method(n int, s *state) unwinder {
 				return c
 			}
 		}
-	case 2:
+	case 3:
 		return w.t.machine.entries()
-	case 3, 4:
-		if (n == 3) == w.t.machine.framesFirst(s) {
+	case 4, 5:
+		if (n == 4) == w.t.machine.framesFirst(s) {
 			return w.t.machine.frames(s, image || module)
 		}
 		if !w.trial && (image || module) {
