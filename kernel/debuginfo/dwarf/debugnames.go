@@ -19,7 +19,8 @@ import (
 type debugNames struct {
 	d      *Data
 	tables []nameIndex
-	budget *budget // for checks
+	budget *budget      // for checks
+	work   atomic.Int64 // bytes that looking up and checking may yet read, before a scan is cheaper
 	once   sync.Once
 	scan   atomic.Pointer[names] // set once scanned
 }
@@ -61,6 +62,7 @@ func (d *Data) openNames() *debugNames {
 		return nil
 	}
 	n := &debugNames{d: d, budget: d.space.newBudget()}
+	n.work.Store(int64(len(f.Info)) + 1<<20)
 	listed := map[uint64]bool{}
 	for c := (cursor{data: f.Names}); c.more(); {
 		t, err := readNameIndex(&c)
@@ -244,8 +246,8 @@ const (
 	maxChecked    = 32
 )
 
-// find adds the places of the DIEs of a name.
-func (t *nameIndex) find(d *Data, kind nameKind, name string, places []place) ([]place, error) {
+// find adds the places of the DIEs of a name. It takes what it reads from work.
+func (t *nameIndex) find(d *Data, kind nameKind, name string, places []place, work *atomic.Int64) ([]place, error) {
 	count := len(t.hashes) / 4
 	if count == 0 {
 		return places, nil
@@ -255,12 +257,14 @@ func (t *nameIndex) find(d *Data, kind nameKind, name string, places []place) ([
 	if i < 0 {
 		return places, nil
 	}
+	start := i
+	defer func() { work.Add(-4 * int64(i-start)) }()
 	for bucket := t.bucketOf(i); i < count && t.bucketOf(i) == bucket; i++ {
 		if binary.LittleEndian.Uint32(t.hashes[4*i:]) != hash || string(stringAt(d.main.Str, t.offset(t.strings, i))) != name {
 			continue
 		}
 		var err error
-		if places, err = t.series(d, kind, t.offset(t.entries, i), places); err != nil {
+		if places, err = t.series(d, kind, t.offset(t.entries, i), places, work); err != nil {
 			return nil, err
 		}
 	}
@@ -268,9 +272,11 @@ func (t *nameIndex) find(d *Data, kind nameKind, name string, places []place) ([
 }
 
 // series reads the entries of one name.
-func (t *nameIndex) series(d *Data, kind nameKind, offset uint64, places []place) ([]place, error) {
+func (t *nameIndex) series(d *Data, kind nameKind, offset uint64, places []place, work *atomic.Int64) ([]place, error) {
 	c := cursor{data: t.pool}
 	c.skip(offset)
+	start := c.off
+	defer func() { work.Add(-int64(c.off - start)) }()
 	for {
 		code := c.uleb()
 		if code == 0 && !c.bad {
@@ -282,7 +288,7 @@ func (t *nameIndex) series(d *Data, kind nameKind, offset uint64, places []place
 		}
 		unit, die := uint64(0), uint64(0)
 		for _, attr := range a.attrs {
-			v := t.number(&c, attr.form)
+			v := number(&c, attr.form)
 			switch attr.index {
 			case idxCompileUnit:
 				unit = v
@@ -301,17 +307,28 @@ func (t *nameIndex) series(d *Data, kind nameKind, offset uint64, places []place
 	}
 }
 
-// number reads a number in an entry. References count from the start of the unit
-// that the entry names.
-func (t *nameIndex) number(c *cursor, form uint64) uint64 {
-	u := unit{version: 5, addrSize: 8, offsetSize: uint8(t.size)}
+// number reads a number in an entry: the forms of constants, flags and references,
+// which count from the start of the unit that the entry names (DWARF 5, 6.1.1.4.7).
+// Others make no sense there.
+func number(c *cursor, form uint64) uint64 {
 	switch form {
-	case formRef1, formRef2, formRef4, formRef8:
-		return c.uint(fixedSize(form, &u))
-	case formRefUdata:
+	case formData1, formRef1, formFlag:
+		return c.uint(1)
+	case formData2, formRef2:
+		return c.uint(2)
+	case formData4, formRef4:
+		return c.uint(4)
+	case formData8, formRef8, formRefSig8:
+		return c.uint(8)
+	case formUdata, formRefUdata:
 		return c.uleb()
+	case formSdata:
+		return uint64(c.sleb())
+	case formFlagPresent:
+		return 1
 	}
-	return readValue(c, form, 0, &u).u
+	c.fail()
+	return 0
 }
 
 // lookup implements nameTable.
@@ -330,14 +347,14 @@ func (n *debugNames) listed(kind nameKind, name string) (best entry, ok bool) {
 	var places []place
 	for i := range n.tables {
 		var err error
-		if places, err = n.tables[i].find(n.d, kind, name, places); err != nil {
+		if places, err = n.tables[i].find(n.d, kind, name, places, &n.work); err != nil {
 			return entry{}, false
 		}
 	}
 	slices.Sort(places)
 	for i, p := range places {
 		e, there, err := n.entryAt(kind, name, p)
-		if err != nil || i == maxChecked {
+		if err != nil || i == maxChecked || n.work.Load() < 0 {
 			return entry{}, false
 		}
 		if there && (!ok || best.better(e.quality, e.die)) {
@@ -363,6 +380,7 @@ func (n *debugNames) entryAt(kind nameKind, name string, p place) (e entry, ther
 	if err != nil || u.language == langRust {
 		return entry{}, false, err
 	}
+	defer func() { n.work.Add(-int64(t.c.off) + int64(u.die)) }()
 	for t.next() {
 		if t.start > int(p-u.base) {
 			return entry{}, false, t.err // inside of a function

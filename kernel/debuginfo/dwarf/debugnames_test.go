@@ -77,7 +77,7 @@ func TestDebugNamesLeavesOutLocals(t *testing.T) {
 		for j := range len(table.hashes) / 4 {
 			name := string(stringAt(s.Str, table.offset(table.strings, j)))
 			for kind := kindStruct; kind < kindEnumerator; kind++ {
-				places, err := table.find(d, kind, name, nil)
+				places, err := table.find(d, kind, name, nil, &listed.work)
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -126,6 +126,28 @@ func TestIndexOfAnotherBuild(t *testing.T) {
 	}
 }
 
+// An index without a free slot, which only a forged one is, does not make a lookup
+// of what it lacks run on for ever.
+func TestIndexWithoutFreeSlot(t *testing.T) {
+	s := sectionsOf(t, "../testdata/built/gcc-dwarf5.elf")
+	forged := storeOf(t, s)["names"]
+	entries, slots := binary.LittleEndian.Uint32(forged[16:]), binary.LittleEndian.Uint32(forged[20:])
+	for i := range slots {
+		binary.LittleEndian.PutUint32(forged[len(forged)-int(slots-i)*slotRecord:], i<<24|i%entries+1)
+	}
+	binary.LittleEndian.PutUint32(forged[8:], crc32.Checksum(forged[indexRawFrom:], castagnoli))
+	d, err := New(s, Options{Store: memoryStore{"names": forged}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := d.names.(*indexed); !ok {
+		t.Fatal("the index was not used")
+	}
+	if typ := d.Type(ctype.Struct, "nowhere"); typ != nil {
+		t.Errorf("struct nowhere: %v", typ)
+	}
+}
+
 // FuzzIndex reads indexes that are wrong on purpose, with the right checksum.
 func FuzzIndex(f *testing.F) {
 	s := sectionsOf(f, "../testdata/built/gcc-dwarf5-types.elf")

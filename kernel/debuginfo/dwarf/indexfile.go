@@ -207,18 +207,20 @@ func (x *indexed) all() iter.Seq[entry] {
 
 func (x *indexed) lookup(kind nameKind, name string) (entry, bool) {
 	h := stableHash(x.start, kind, name)
-	mask := len(x.slots)/slotRecord - 1
-	for at := int(h) & mask; ; at = (at + 1) & mask {
+	slots := len(x.slots) / slotRecord
+	at := int(h) & (slots - 1)
+	for range slots { // a forged index may have no free slot
 		slot := binary.LittleEndian.Uint32(x.slots[slotRecord*at:])
 		i := int(slot&slotMask) - 1
 		if i < 0 || i >= x.size() {
 			return entry{}, false
 		}
-		if slot>>24 != uint32(h>>56) {
-			continue
+		if slot>>24 == uint32(h>>56) {
+			if e := x.at(i); e.kind == kind && string(x.space.name(e.name)) == name {
+				return e, true
+			}
 		}
-		if e := x.at(i); e.kind == kind && string(x.space.name(e.name)) == name {
-			return e, true
-		}
+		at = (at + 1) & (slots - 1)
 	}
+	return entry{}, false
 }
