@@ -1,5 +1,7 @@
 package btf
 
+import "hash/maphash"
+
 // class divides names, for a struct may be called as a typedef or a function.
 type class uint8
 
@@ -72,34 +74,44 @@ func (x *index) each(hash uint32) func(yield func(int) bool) {
 	}
 }
 
-// hashName is FNV-1a.
+// seed makes the hashes differ from run to run, so that nobody can prepare BTF whose
+// names all meet in one chain.
+var seed = maphash.MakeSeed()
+
 func hashName(c class, name string) uint32 {
-	h := (uint32(2166136261) ^ uint32(c)) * 16777619
-	for i := range len(name) {
-		h = (h ^ uint32(name[i])) * 16777619
-	}
-	return h ^ h>>15
+	return uint32(maphash.String(seed, name)) ^ uint32(c)*0x9e3779b1
 }
 
-// indexNames enters all types that have names, so that the first of a name is
-// found first.
+// indexNames enters all types that have names, so that of those of one name the
+// first definition is found first, and a declaration only where there is none.
 func (t *Types) indexNames() {
 	n := t.records.count()
 	t.names = newIndex(n)
 	for i := n - 1; i >= 0; i-- {
-		r := t.records.at(i)
-		c := r.class()
-		if c == classNone {
-			continue
+		if r := t.records.at(i); r.declares() {
+			t.indexName(i, &r)
 		}
+	}
+	for i := n - 1; i >= 0; i-- {
+		r := t.records.at(i)
 		if (r.kind == kindEnum || r.kind == kindEnum64) && r.flag {
 			t.signs = true
 		}
-		if name := t.strings.at(r.name); name != "" {
-			t.names.put(hashName(c, name), i)
+		if !r.declares() {
+			t.indexName(i, &r)
 		}
 	}
 	t.signs = t.signs || t.base != nil && t.base.signs
+}
+
+func (t *Types) indexName(i int, r *record) {
+	c := r.class()
+	if c == classNone {
+		return
+	}
+	if name := t.strings.at(r.name); name != "" {
+		t.names.put(hashName(c, name), i)
+	}
 }
 
 // find returns the number of the type of a name: of a definition where there
@@ -121,6 +133,7 @@ func (t *Types) find(c class, name string) (id uint32, ok bool) {
 			if !ok {
 				id, ok = s.first+uint32(i), true
 			}
+			break // behind declarations there are no definitions
 		}
 	}
 	return id, ok
