@@ -27,6 +27,7 @@ func symbolsOf(files []*elffile.File) *Symbols {
 
 // convertSymbols makes symbols of those in a file.
 func convertSymbols(file *elffile.File, list []elffile.Symbol) []Symbol {
+	list = slices.DeleteFunc(list, func(s elffile.Symbol) bool { return IsMapping(s.Name) })
 	if !file.Relocatable() {
 		list = asKallsyms(list)
 	}
@@ -106,6 +107,15 @@ func resizeText(symbols []Symbol) {
 		}
 		group = append(group, s)
 	}
+}
+
+// IsMapping tells whether a symbol only says where instructions or data begin, as
+// assemblers write them ($x, $d.3 of arm64); the kernel names nothing by them
+// (ignored_prefixes in scripts/kallsyms.c, is_mapping_symbol in
+// kernel/module/kallsyms.c).
+func IsMapping(name string) bool {
+	name = strings.TrimPrefix(name, "__kvm_nvhe_") // of the hypervisor's own code in the image
+	return len(name) > 1 && name[0] == '$' && strings.IndexByte("axdt", name[1]) >= 0 && (len(name) == 2 || name[2] == '.')
 }
 
 // IsMark tells the names that linker scripts give to the start and end of

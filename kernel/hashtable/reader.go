@@ -3,6 +3,7 @@ package hashtable
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -105,6 +106,10 @@ func (r *Reader) form(p Preset, f form, net uint64) ([]*Table, error) {
 	if err != nil {
 		return nil, err
 	}
+	set := slices.DeleteFunc(slices.Clone(places), func(p place) bool { return isPointer(p) && isNull(p) })
+	if len(set) == 0 && len(places) > 0 { // its size may be 0 then
+		return nil, fmt.Errorf("%s is NULL: %w", places[0].expr, ErrUnset)
+	}
 	opt := Options{Head: f.head, Link: f.link, Entry: f.entry}
 	bytes := uint64(0)
 	if f.size != "" {
@@ -113,12 +118,7 @@ func (r *Reader) form(p Preset, f form, net uint64) ([]*Table, error) {
 		}
 	}
 	var tables []*Table
-	var unset error
-	for _, at := range places {
-		if isPointer(at) && isNull(at) {
-			unset = fmt.Errorf("%s is NULL: %w", at.expr, ErrUnset)
-			continue
-		}
+	for _, at := range set {
 		if bytes > 0 {
 			opt.Buckets = bytes / uint64(max(at.Type().Strip().Elem().Size(), 1))
 		}
@@ -136,9 +136,6 @@ func (r *Reader) form(p Preset, f form, net uint64) ([]*Table, error) {
 			}
 		}
 		tables = append(tables, some...)
-	}
-	if len(tables) == 0 && unset != nil {
-		return nil, unset
 	}
 	if len(tables) == 1 && f.count != "" {
 		r.counter(tables[0], f.count, net)

@@ -17,6 +17,9 @@ func (b *builder) entryAt(s *stack, slot uint64) (found, bool) {
 	if !b.tracer.IsText(fn) {
 		return found{}, false
 	}
+	if _, off, ok := b.k.SymbolAt(fn); ok && off != 0 {
+		return found{}, false // no function begins there: what looks like an entry is something else
+	}
 	node := start + e.entry
 	r, pos := b.ringOf(node, shape{entry: true, delta: int64(e.fn) - int64(e.entry)})
 	if r == nil || r.head == 0 {

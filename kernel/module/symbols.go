@@ -41,7 +41,7 @@ const (
 )
 
 // Symbols returns the symbols that the kernel keeps of a module, with runtime
-// addresses, in ascending order; of several at one address the one that the
+// addresses, in ascending order, without those that only mark code and data; of several at one address the one that the
 // kernel names it by comes first. Kernels without CONFIG_KALLSYMS_ALL keep
 // functions only. The size of a symbol is the distance to the next one, or to
 // the end of the module's code.
@@ -98,7 +98,7 @@ func decode(table, names, letters []byte) []debuginfo.Symbol {
 		e := table[i*symSize:]
 		name, ok := nameAt(names, binary.LittleEndian.Uint32(e))
 		section := binary.LittleEndian.Uint16(e[6:])
-		if !ok || name == "" || elf.SectionIndex(section) == elf.SHN_UNDEF {
+		if !ok || name == "" || debuginfo.IsMapping(name) || elf.SectionIndex(section) == elf.SHN_UNDEF {
 			continue
 		}
 		text += len(name)
