@@ -35,8 +35,7 @@ func (c *collector) source(trace *unwind.Trace, i int, module string) []Source {
 	}
 	found, err := lines.Frames(link)
 	if err != nil {
-		c.lacks(err.Error())
-		return nil
+		c.lacks(err.Error()) // and go on with what was found
 	}
 	var list []Source
 	for n := range found {

@@ -56,6 +56,9 @@ func (a *app) openInto(s *session, files []string) (err error) {
 	if s.info, err = a.debugInfo(s.image); err != nil {
 		return &exitError{exitUnusable, err}
 	}
+	if d, ok := s.info.(debuginfo.Damaged); ok && d.Damage() != nil {
+		a.warn("the debug information is damaged, and what that part of it defines is not found: %v", d.Damage())
+	}
 	if s.kernel, err = kernel.Open(s.image, s.info, kernel.Options{Force: a.force}); err != nil {
 		return &exitError{exitUnusable, err}
 	}

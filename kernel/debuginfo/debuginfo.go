@@ -37,6 +37,13 @@ type Source interface {
 	Close() error
 }
 
+// Damaged is what a Source also implements when it can be read in part.
+type Damaged interface {
+	// Damage is the first damage that was met so far, nil where there was none.
+	// Names that are defined in damaged parts are missing.
+	Damage() error
+}
+
 // ErrNotFound is wrapped by the errors for names that the debug information
 // does not have.
 var ErrNotFound = errors.New("not in the debug information")

@@ -203,6 +203,9 @@ func (s *elfSource) Enumerator(name string) (int64, *ctype.Type, error) {
 	return value, t, nil
 }
 
+// Damage is that of the DWARF.
+func (s *elfSource) Damage() error { return s.dwarf.Damage() }
+
 // missing is the error for a name that is not there, with the damage that may
 // be why.
 func (s *elfSource) missing(what, name string) error {

@@ -64,7 +64,7 @@ func FuzzPack(f *testing.F) {
 			list.Containing(0x400130)
 		}
 		if table, err := decodeLines(lines); err == nil {
-			table.find(0x400130)
+			_, _, _ = table.find(0x400130)
 		}
 		if list, err := btf.Parse(types); err == nil {
 			for kind, name := range list.Types() {

@@ -24,7 +24,8 @@ type Lines interface {
 	// Frames are the functions at an address, from the innermost inlined one
 	// outwards. Sources without local variables leave those out, and sources
 	// that do not know of inlining give one frame. It is empty, without an
-	// error, for an address that no function is known at.
+	// error, for an address that no function is known at. With an error, the
+	// frames are those that could be read.
 	Frames(addr uint64) ([]Frame, error)
 	// Locals tells whether Frames has local variables.
 	Locals() bool

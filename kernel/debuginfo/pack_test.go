@@ -150,6 +150,8 @@ func TestPackModules(t *testing.T) {
 	}
 }
 
+// Whatever byte of a pack file is wrong, it is refused, or answers as before, or says
+// that it is damaged where it lacks a line.
 func TestDamagedPack(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "test.mpack")
 	if err := debuginfo.WritePack(path, open(t, "testdata/built/gcc-dwarf5.elf"), nil); err != nil {
@@ -159,15 +161,20 @@ func TestDamagedPack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i := 0; i < len(whole); i += 61 {
+	want := answersOf(t, path)
+	opened, told := 0, 0
+	for i := 0; i < len(whole); i += 29 {
 		flipped := slices.Clone(whole)
 		flipped[i] ^= 0x21
 		os.WriteFile(path, flipped, 0o600)
 		if src, err := debuginfo.Open(path); err == nil {
-			_, _ = src.Type("struct everything")
-			src.Symbols().Lookup("entry")
-			src.(debuginfo.Lines).Line(0x400130)
+			opened++
 			src.Close()
+			if got := answersOf(t, path); got.err != nil {
+				told++
+			} else if got != want {
+				t.Errorf("byte %#x: %+v became %+v", i, want, got)
+			}
 		}
 		os.WriteFile(path, whole[:i], 0o600)
 		if src, err := debuginfo.Open(path); err == nil {
@@ -175,6 +182,30 @@ func TestDamagedPack(t *testing.T) {
 			t.Errorf("a pack file cut to %d of %d bytes was opened", i, len(whole))
 		}
 	}
+	if opened == 0 || told == 0 {
+		t.Errorf("%d damaged files were opened, %d of them told of it", opened, told)
+	}
+}
+
+// answers is what a pack file says of a small program.
+type answers struct {
+	typ, symbol, frame string
+	err                error
+}
+
+func answersOf(t *testing.T, path string) (a answers) {
+	t.Helper()
+	src := open(t, path)
+	typ, err := src.Type("struct everything")
+	a.typ = fmt.Sprint(typ, err, typ.Size(), len(typ.Members()))
+	symbol, ok := src.Symbols().Lookup("entry")
+	a.symbol = fmt.Sprint(symbol, ok)
+	frames, err := src.(debuginfo.Lines).Frames(symbol.Addr)
+	a.err = err
+	if err == nil {
+		a.frame = fmt.Sprint(frames[0].Name, frames[0].Line)
+	}
+	return a
 }
 
 // The same for vmlinux, with the sizes and lines of everything.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/klauspost/compress/zstd"
@@ -111,6 +112,14 @@ func encodeBlock(rows []packedRow) []byte {
 
 var errPackedLines = errors.New("damaged table of lines")
 
+// What is unpacked is bounded, for a few bytes of zstd can stand for gigabytes: names
+// of files by their packed size, which paths of a kernel exceed tenfold, and blocks by
+// three numbers a row.
+const (
+	maxNamesRatio = 64
+	maxRowBytes   = 3 * binary.MaxVarintLen64
+)
+
 // packedLines is a line table in blocks.
 type packedLines struct {
 	files  []string
@@ -130,7 +139,7 @@ type lineBlock struct {
 // decodeLines reads the tables of what encodeLines wrote.
 func decodeLines(data []byte) (*packedLines, error) {
 	le := binary.LittleEndian
-	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(64<<20))
+	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(64<<20), zstd.WithDecodeAllCapLimit(true))
 	if err != nil {
 		return nil, err
 	}
@@ -138,18 +147,19 @@ func decodeLines(data []byte) (*packedLines, error) {
 	if len(data) < 4 || uint64(le.Uint32(data)) > uint64(len(data))-4 {
 		return nil, errPackedLines
 	}
-	names, err := dec.DecodeAll(data[4:4+le.Uint32(data)], nil)
+	packed := data[4 : 4+le.Uint32(data)]
+	names, err := dec.DecodeAll(packed, make([]byte, 0, maxNamesRatio*len(packed)+1<<16))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errPackedLines, err)
 	}
 	for text := string(names); text != ""; {
-		i := slices.Index([]byte(text), 0)
-		if i < 0 {
+		name, rest, ended := strings.Cut(text, "\x00")
+		if !ended {
 			return nil, errPackedLines
 		}
-		t.files, text = append(t.files, text[:i]), text[i+1:]
+		t.files, text = append(t.files, name), rest
 	}
-	return t, t.readBlocks(data[4+le.Uint32(data):])
+	return t, t.readBlocks(data[4+len(packed):])
 }
 
 func (t *packedLines) readBlocks(data []byte) error {
@@ -172,28 +182,28 @@ func (t *packedLines) readBlocks(data []byte) error {
 	return nil
 }
 
-// find returns the line of an address.
-func (t *packedLines) find(addr uint64) (Line, bool) {
+// find returns the line of an address; the error is that its block is damaged.
+func (t *packedLines) find(addr uint64) (line Line, ok bool, err error) {
 	i, found := slices.BinarySearchFunc(t.blocks, addr, func(b lineBlock, addr uint64) int { return cmp.Compare(b.first, addr) })
 	if !found {
 		i--
 	}
 	if i < 0 {
-		return Line{}, false
+		return Line{}, false, nil
 	}
-	rows := t.rowsOf(i)
+	rows, err := t.rowsOf(i)
 	j, found := slices.BinarySearchFunc(rows, addr, func(r packedRow, addr uint64) int { return cmp.Compare(r.addr, addr) })
 	if !found {
 		j--
 	}
-	if j < 0 || rows[j].file == 0 || int(rows[j].file) >= len(t.files) {
-		return Line{}, false
+	if j < 0 || rows[j].file == 0 || uint64(rows[j].file) >= uint64(len(t.files)) {
+		return Line{}, false, err
 	}
-	return Line{File: t.files[rows[j].file], Line: int(rows[j].line)}, true
+	return Line{File: t.files[rows[j].file], Line: int(rows[j].line)}, true, nil
 }
 
-// rowsOf unpacks a block, once; nil for one that is damaged.
-func (t *packedLines) rowsOf(i int) []packedRow {
+// rowsOf unpacks a block, once.
+func (t *packedLines) rowsOf(i int) ([]packedRow, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.rows == nil {
@@ -201,13 +211,17 @@ func (t *packedLines) rowsOf(i int) []packedRow {
 	}
 	if b := &t.blocks[i]; t.rows[i] == nil {
 		t.rows[i] = []packedRow{}
-		if data, err := t.dec.DecodeAll(b.packed, nil); err == nil {
+		if data, err := t.dec.DecodeAll(b.packed, make([]byte, 0, maxRowBytes*b.n)); err == nil {
 			t.rows[i] = decodeBlock(data, b.first, b.n)
 		}
 	}
-	return t.rows[i]
+	if len(t.rows[i]) == 0 {
+		return nil, fmt.Errorf("%w: block %d", errPackedLines, i)
+	}
+	return t.rows[i], nil
 }
 
+// decodeBlock unpacks the columns; none for what is damaged.
 func decodeBlock(data []byte, first uint64, n int) []packedRow {
 	rows := make([]packedRow, n)
 	r := varints{data: data}

@@ -23,8 +23,8 @@ type packSource struct {
 	meta   packMeta
 	btfSource
 
-	symbols func() *Symbols
-	lines   func() *packedLines
+	symbols *Symbols
+	lines   func() (*packedLines, error)
 }
 
 // HasModules is what a Source also implements when it has the debug information
@@ -57,7 +57,7 @@ func openPack(path string) (Source, error) {
 	return s, nil
 }
 
-// load reads what is needed at once, and leaves symbols and lines for later.
+// load reads types and symbols, and leaves lines for later.
 func (s *packSource) load(base *btf.Types) error {
 	prefix := s.prefix()
 	text, err := s.pack.Section(prefix + "meta")
@@ -80,39 +80,37 @@ func (s *packSource) load(base *btf.Types) error {
 	if err != nil {
 		return fmt.Errorf("%s: %stypes: %w", s.path, prefix, err)
 	}
-	s.symbols = sync.OnceValue(func() *Symbols { return s.readSymbols(prefix) })
-	s.lines = sync.OnceValue(func() *packedLines { return s.readLines(prefix) })
+	if s.symbols, err = s.readSymbols(prefix); err != nil {
+		return fmt.Errorf("%s: %ssymbols: %w", s.path, prefix, err)
+	}
+	s.lines = sync.OnceValues(func() (*packedLines, error) { return s.readLines(prefix) })
 	return nil
 }
 
-func (s *packSource) readSymbols(prefix string) *Symbols {
-	symbols := NewSymbols(nil)
-	_ = mapfile.Guard(s.path, func() error {
-		data, err := s.pack.Section(prefix + "symbols")
-		if err != nil {
-			return err
-		}
-		if list, err := decodeSymbols(data); err == nil {
-			symbols = list
-		}
-		return nil
-	})
-	return symbols
+func (s *packSource) readSymbols(prefix string) (*Symbols, error) {
+	data, err := s.pack.Section(prefix + "symbols")
+	if err != nil {
+		return nil, err
+	}
+	return decodeSymbols(data)
 }
 
-func (s *packSource) readLines(prefix string) *packedLines {
-	lines := &packedLines{}
-	_ = mapfile.Guard(s.path, func() error {
+func (s *packSource) readLines(prefix string) (lines *packedLines, err error) {
+	err = mapfile.Guard(s.path, func() error {
 		data, err := s.pack.Section(prefix + "lines")
 		if err != nil || data == nil {
 			return err
 		}
-		if t, err := decodeLines(data); err == nil {
-			lines = t
-		}
-		return nil
+		lines, err = decodeLines(data)
+		return err
 	})
-	return lines
+	if err != nil {
+		return nil, fmt.Errorf("%s: %slines: %w", s.path, prefix, err)
+	}
+	if lines == nil {
+		lines = &packedLines{}
+	}
+	return lines, nil
 }
 
 func (s *packSource) BuildID() []byte {
@@ -130,7 +128,7 @@ func (s *packSource) Describe() string {
 	return s.path + " (pack)"
 }
 
-func (s *packSource) Symbols() *Symbols { return s.symbols() }
+func (s *packSource) Symbols() *Symbols { return s.symbols }
 
 // Close unmaps the file; that of a module leaves it to the kernel's.
 func (s *packSource) Close() error {
@@ -147,27 +145,41 @@ func (s *packSource) Variable(name string) (*ctype.Type, error) {
 	return nil, s.missing("variable", name, "")
 }
 
-func (s *packSource) Line(addr uint64) (line Line, ok bool) {
-	_ = mapfile.Guard(s.path, func() error {
-		line, ok = s.lines().find(addr)
-		return nil
-	})
+func (s *packSource) Line(addr uint64) (Line, bool) {
+	line, ok, _ := s.line(addr)
 	return line, ok
+}
+
+// line returns the line of an address; the error says that lines are damaged.
+func (s *packSource) line(addr uint64) (line Line, ok bool, err error) {
+	lines, err := s.lines()
+	if err != nil {
+		return Line{}, false, err
+	}
+	err = mapfile.Guard(s.path, func() (err error) {
+		line, ok, err = lines.find(addr)
+		return err
+	})
+	if err != nil {
+		err = fmt.Errorf("%s: %w", s.path, err)
+	}
+	return line, ok, err
 }
 
 // Locals are not in packs.
 func (s *packSource) Locals() bool { return false }
 
-// Frames knows nothing of inlined functions.
+// Frames knows nothing of inlined functions. Where lines are damaged it returns the
+// function with the error.
 func (s *packSource) Frames(addr uint64) ([]Frame, error) {
 	sym, ok := s.Symbols().Containing(addr)
 	if !ok || sym.Kind != SymbolText {
 		return nil, nil
 	}
-	line, _ := s.Line(addr)
+	line, _, err := s.line(addr)
 	f := Frame{Name: sym.Name, Line: line, Ranges: []dwarf.Range{{Low: sym.Addr, High: sym.Addr + sym.Size}}}
 	f.Type = s.types.Function(sym.Name)
-	return []Frame{f}, nil
+	return []Frame{f}, err
 }
 
 func (s *packSource) Section(name string) (data []byte, addr uint64, err error) {
@@ -199,7 +211,7 @@ func (s *packSource) Modules() []string { return s.meta.Modules }
 func (s *packSource) Module(name string) (Source, error) {
 	m := &packSource{path: s.path, module: name, file: s.file, pack: s.pack}
 	err := mapfile.Guard(s.path, func() error {
-		if text, err := s.pack.Section(modulePrefix(name) + "meta"); err != nil || text == nil {
+		if text, err := s.pack.Section(modulePrefix(name) + "meta"); err == nil && text == nil {
 			return fmt.Errorf("module %s: %w of %s", name, ErrNotFound, s.path)
 		}
 		return m.load(s.types)

@@ -154,10 +154,10 @@ func NewReader(data []byte) (*Reader, error) {
 // Names are the names of the sections, in the order in which they were written.
 func (r *Reader) Names() []string { return r.order }
 
-// The bound on what a section may unpack to.
+// The bound on what a section may unpack to: they shrink to a third or a tenth.
 const (
-	maxRatio    = 256
-	alwaysAllow = 64 << 20
+	maxRatio    = 64
+	alwaysAllow = 1 << 20
 )
 
 // Section unpacks a section and checks it; nil for one that is not there.
