@@ -57,7 +57,7 @@ type Stack struct {
 	Error string     `json:"error,omitempty"`
 	User  *Exception `json:"user,omitempty"` // the registers of user mode
 	// Faults are the places where unwinding failed and a search for return
-	// addresses went on.
+	// addresses went on, or where functions are missing.
 	Faults []string `json:"faults,omitempty"`
 	Raw    []Word   `json:"raw,omitempty"` // the stack's memory, with Options.Raw
 }

@@ -21,7 +21,8 @@ type arm64Machine struct {
 	begins  []span // nothing called it
 	change  []span // cpu_switch_to, which changes stacks
 	records arm64Records
-	vectors uint64 // of exceptions, 0 if not known
+	old     *arm64Old // until 4.13, nil since
+	vectors uint64    // of exceptions, 0 if not known
 }
 
 // contextLayout is where a task that is switched out has its registers: struct
@@ -44,7 +45,7 @@ type contextLayout struct {
 	PC            kernel.U64 `kernel:"thread.cpu_context.pc"`
 }
 
-// ptRegsLayout is the frame record in struct pt_regs, since 4.15. Since 6.14 it is
+// ptRegsLayout is the frame record in struct pt_regs, since 4.14. Since 6.14 it is
 // a struct frame_record_meta, whose record is of zeros and whose type tells what
 // lies around it.
 type ptRegsLayout struct {
@@ -76,6 +77,9 @@ func newARM64(t *Tracer) machine {
 		m.entry = []span{{start, end}}
 	}
 	m.records.m = m
+	if !m.regs.Record.Has() {
+		m.old = newARM64Old(m)
+	}
 	if sym, ok := t.k.Info().Symbols().Lookup("vectors"); ok {
 		m.vectors = t.k.Runtime(sym.Addr)
 	}
@@ -118,11 +122,13 @@ var arm64Stacks = []struct {
 	name, variable string
 	is             bool   // the variable is the stack, else it points to its start
 	size           uint64 // 0 for that of a task's
+	old            bool   // only of kernels until 4.13, whose successors can have both
 }{
-	{"IRQ", "irq_stack_ptr", false, 0},
-	{"overflow", "overflow_stack", true, 4096},
-	{"SDEI", "sdei_stack_normal_ptr", false, 0},
-	{"critical SDEI", "sdei_stack_critical_ptr", false, 0},
+	{name: "IRQ", variable: "irq_stack", is: true, old: true},
+	{name: "IRQ", variable: "irq_stack_ptr"},
+	{name: "overflow", variable: "overflow_stack", is: true, size: 4096},
+	{name: "SDEI", variable: "sdei_stack_normal_ptr"},
+	{name: "critical SDEI", variable: "sdei_stack_critical_ptr"},
 }
 
 // stacks implements machine. There is one more for calls of firmware (EFI), since
@@ -139,7 +145,7 @@ func (m *arm64Machine) stacks(t *Tracer, cpu int) []Stack {
 	}
 	for _, s := range arm64Stacks {
 		variable, err := m.k.Symbol(s.variable)
-		if err != nil {
+		if err != nil || s.old && m.old == nil {
 			continue
 		}
 		at, err := m.k.PerCPU(variable, uint64(cpu))
@@ -174,7 +180,12 @@ func (m *arm64Machine) restored(*walk, *state) {}
 
 func (m *arm64Machine) tables() unwinder { return nil }
 
-func (m *arm64Machine) entries() unwinder { return arm64Entry{m} }
+func (m *arm64Machine) entries() unwinder {
+	if m.old != nil {
+		return m.old
+	}
+	return arm64Entry{m}
+}
 
 func (m *arm64Machine) frames(s *state, _ bool) unwinder {
 	if s.exact {

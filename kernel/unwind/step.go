@@ -12,7 +12,8 @@ type step struct {
 	state     state
 	cfa       uint64
 	exception *Exception
-	end       bool // nothing led into it: a thread began here
+	end       bool  // nothing led into it: a thread began here
+	gap       error // functions between the two are missing
 }
 
 // errStart: the return address is 0, which the code that starts processors and

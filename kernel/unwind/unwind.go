@@ -98,7 +98,7 @@ type Trace struct {
 	Err    error      // set where End is EndBroken
 	User   *Exception // the registers of user mode, where the dump has them
 	// Faults are the places where unwinding failed and a search for return
-	// addresses went on.
+	// addresses went on, or where functions are missing.
 	Faults []error
 }
 

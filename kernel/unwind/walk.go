@@ -174,6 +174,10 @@ func (w *walk) next(tr *Trace, s *state) (step, error) {
 				w.t.machine.restored(w, &n.state)
 			}
 			w.describe(&n, s, u)
+			if n.gap != nil && len(tr.Faults) < maxFaults {
+				tr.Faults = append(tr.Faults, n.gap)
+				n.state.note = n.gap.Error()
+			}
 			return n, nil
 		}
 		if why == nil || errors.Is(why, errNoData) {

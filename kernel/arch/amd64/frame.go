@@ -4,6 +4,7 @@ import (
 	"golang.org/x/arch/x86/x86asm"
 
 	"github.com/kmortem/mortem/kernel/arch"
+	"github.com/kmortem/mortem/kernel/arch/internal/follow"
 )
 
 // FrameAt follows a function's instructions to the one at an offset, by all its
@@ -12,24 +13,21 @@ import (
 // what it does not understand, such as a stack pointer that was aligned. code is
 // the whole function, or at least what lies before the offset.
 func FrameAt(code []byte, offset int) (arch.Frame, bool) {
-	w := frameWalk{branches: map[int]frameState{}}
-	// Blocks can come before the branch that leads to them: two rounds find
-	// these, and the last one may then guess at tables of jumps.
-	for range 2 {
-		if !w.follow(code, len(code)) {
-			break
-		}
-	}
-	w.guess = true
-	if !w.follow(code, offset) {
+	var w frameWalk
+	if !follow.At(&w.Walk, len(code), offset, func(to int) bool { return w.run(code, to) }) {
 		return arch.Frame{}, false
 	}
-	return w.now.frame()
+	return w.Now.Frame(&file, false)
 }
 
-// follow goes over the instructions in order. Bytes that are none end it.
-func (w *frameWalk) follow(code []byte, offset int) bool {
-	w.now = frameState{live: true, known: true, depth: 8}
+type frameWalk struct{ follow.Walk }
+
+// frameState is what is known at an instruction.
+type frameState follow.State
+
+// run goes over the instructions in order. Bytes that are none end it.
+func (w *frameWalk) run(code []byte, offset int) bool {
+	w.Now = follow.State{Live: true, Known: true, Depth: 8}
 	for at := 0; at < offset; {
 		inst, err := x86asm.Decode(code[at:min(len(code), at+15)], 64)
 		if s, ok := special(code[at:], 0); ok {
@@ -39,7 +37,7 @@ func (w *frameWalk) follow(code []byte, offset int) bool {
 		}
 		w.reach(at)
 		at += inst.Len
-		if w.now.live {
+		if w.Now.Live {
 			w.step(&inst, at)
 		}
 	}
@@ -47,80 +45,34 @@ func (w *frameWalk) follow(code []byte, offset int) bool {
 	return true
 }
 
-// frameState is what is known at an instruction.
-type frameState struct {
-	live    bool  // control can come here
-	known   bool  // depth is
-	depth   int64 // CFA less SP
-	bpFrame bool  // BP points into the frame
-	bpDepth int64 // CFA less BP
-	saved   [16]int64
-	written uint32 // registers that do not have the caller's value any more
-}
-
-func (s *frameState) frame() (arch.Frame, bool) {
-	f := arch.Frame{Lost: uint64(s.written)}
-	copy(f.Below[:], s.saved[:])
-	switch {
-	case !s.live:
-		return arch.Frame{}, false
-	case s.known:
-		f.Base, f.Offset = SP, s.depth
-	case s.bpFrame:
-		f.Base, f.Offset = BP, s.bpDepth
-	default:
-		return arch.Frame{}, false
-	}
-	return f, true
-}
-
-type frameWalk struct {
-	guess    bool
-	now      frameState
-	body     frameState // what held before the last jump to a place unknown
-	branches map[int]frameState
-}
-
-// reach comes to an instruction, perhaps by a branch.
+// reach comes to an instruction, perhaps by a branch or a table of jumps.
 func (w *frameWalk) reach(at int) {
-	if w.now.live {
-		return
-	}
-	if s, ok := w.branches[at]; ok {
-		w.now = s
-	} else if w.guess {
-		w.now = w.body // by a table of jumps
+	if !w.Reach(at) && w.Guess {
+		w.Now = w.Body
 	}
 }
-
-// maxBranches bounds what is kept of one function.
-const maxBranches = 1 << 14
 
 func (w *frameWalk) branch(inst *x86asm.Inst, next int) {
-	rel, ok := inst.Args[0].(x86asm.Rel)
-	if !ok {
-		w.body = w.now
-		return
-	}
-	to := next + int(rel)
-	if _, known := w.branches[to]; !known && len(w.branches) < maxBranches {
-		w.branches[to] = w.now
+	if rel, ok := inst.Args[0].(x86asm.Rel); ok {
+		w.Branch(next + int(rel))
+	} else {
+		w.Body = w.Now
 	}
 }
 
 // step carries out what an instruction does to the frame.
 func (w *frameWalk) step(inst *x86asm.Inst, next int) {
-	s := &w.now
+	s := (*frameState)(&w.Now)
 	switch flow(inst.Op) {
 	case arch.Jump:
 		w.branch(inst, next)
-		s.live = false
+		s.Live = false
 		return
 	case arch.Branch:
 		w.branch(inst, next)
 		return
 	case arch.Return, arch.Stop:
-		s.live = false
+		s.Live = false
 		return
 	case arch.Call:
 		return
@@ -129,13 +81,13 @@ func (w *frameWalk) step(inst *x86asm.Inst, next int) {
 	case x86asm.PUSH:
 		s.push(inst.Args[0])
 	case x86asm.PUSHFQ, x86asm.PUSHF:
-		s.depth += 8
+		s.Depth += 8
 	case x86asm.POPFQ, x86asm.POPF:
-		s.depth -= 8
+		s.Depth -= 8
 	case x86asm.POP:
 		s.pop(inst.Args[0])
 	case x86asm.LEAVE:
-		s.known, s.depth = s.bpFrame, s.bpDepth
+		s.Known, s.Depth = s.Framed, s.FPDepth
 		s.pop(x86asm.RBP)
 	case x86asm.CMP, x86asm.TEST, x86asm.NOP, x86asm.BT:
 	default:
@@ -144,29 +96,29 @@ func (w *frameWalk) step(inst *x86asm.Inst, next int) {
 }
 
 func (s *frameState) push(arg x86asm.Arg) {
-	s.depth += 8
+	s.Depth += 8
 	r, ok := register(arg)
-	if ok && CalleeSaved>>r&1 != 0 && s.written>>r&1 == 0 && s.saved[r] == 0 && s.known {
-		s.saved[r] = s.depth
+	if ok && CalleeSaved>>r&1 != 0 && s.Lost>>r&1 == 0 && s.Below[r] == 0 && s.Known {
+		s.Below[r] = s.Depth
 	}
 }
 
 func (s *frameState) pop(arg x86asm.Arg) {
 	if r, ok := register(arg); ok {
-		if s.saved[r] == s.depth && s.known {
-			s.saved[r] = 0
-			s.written &^= 1 << r
+		if s.Below[r] == s.Depth && s.Known {
+			s.Below[r] = 0
+			s.Lost &^= 1 << r
 		} else {
-			s.written |= 1 << r
+			s.Lost |= 1 << r
 		}
 		if r == BP {
-			s.bpFrame = false
+			s.Framed = false
 		}
 		if r == SP {
-			s.known = false
+			s.Known = false
 		}
 	}
-	s.depth -= 8
+	s.Depth -= 8
 }
 
 // write looks at an instruction whose first operand is written to.
@@ -177,15 +129,15 @@ func (s *frameState) write(inst *x86asm.Inst) {
 	}
 	if inst.Op == x86asm.XCHG || inst.Op == x86asm.XADD {
 		if other, ok := register(inst.Args[1]); ok {
-			s.written |= 1 << other
+			s.Lost |= 1 << other
 		}
 	}
 	if r != SP {
-		s.written |= 1 << r
+		s.Lost |= 1 << r
 		if r == BP {
 			from, isReg := register(inst.Args[1])
-			s.bpFrame = inst.Op == x86asm.MOV && isReg && from == SP && s.known
-			s.bpDepth = s.depth
+			s.Framed = inst.Op == x86asm.MOV && isReg && from == SP && s.Known
+			s.FPDepth = s.Depth
 		}
 		return
 	}
@@ -194,17 +146,17 @@ func (s *frameState) write(inst *x86asm.Inst) {
 	from, isReg := register(inst.Args[1])
 	switch {
 	case inst.Op == x86asm.SUB && isImm:
-		s.depth += int64(imm)
+		s.Depth += int64(imm)
 	case inst.Op == x86asm.ADD && isImm:
-		s.depth -= int64(imm)
+		s.Depth -= int64(imm)
 	case inst.Op == x86asm.LEA && isMem && mem.Index == 0 && mem.Base == x86asm.RSP:
-		s.depth -= mem.Disp
-	case inst.Op == x86asm.LEA && isMem && mem.Index == 0 && mem.Base == x86asm.RBP && s.bpFrame:
-		s.known, s.depth = true, s.bpDepth-mem.Disp
-	case inst.Op == x86asm.MOV && isReg && from == BP && s.bpFrame:
-		s.known, s.depth = true, s.bpDepth
+		s.Depth -= mem.Disp
+	case inst.Op == x86asm.LEA && isMem && mem.Index == 0 && mem.Base == x86asm.RBP && s.Framed:
+		s.Known, s.Depth = true, s.FPDepth-mem.Disp
+	case inst.Op == x86asm.MOV && isReg && from == BP && s.Framed:
+		s.Known, s.Depth = true, s.FPDepth
 	default:
-		s.known = false
+		s.Known = false
 	}
 }
 

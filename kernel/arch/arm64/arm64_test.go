@@ -173,6 +173,27 @@ func TestFrameAt(t *testing.T) {
 	}
 }
 
+// TestFrameAtShadowCallStack: a function that keeps its return address on the shadow
+// call stack keeps it in its frame record too.
+func TestFrameAtShadowCallStack(t *testing.T) {
+	c := code(
+		0xf800865e, //  0: str x30, [x18], #8
+		0xa9be7bfd, //  4: stp x29, x30, [sp, #-32]!
+		0x910003fd, //  8: mov x29, sp
+		0x94000000, // 12: bl
+		0xa8c27bfd, // 16: ldp x29, x30, [sp], #32
+		0xf85f8e5e, // 20: ldr x30, [x18, #-8]!
+		0xd65f03c0, // 24: ret
+	)
+	for at, link := range map[int]int64{0: 0, 4: 0, 8: 24, 16: 24, 20: 0, 24: 0} {
+		f, ok := (arm64.Arch{}).FrameAt(c, at)
+		below, _ := f.Saved(arm64.LR)
+		if !ok || below != link || link == 0 && f.Lost>>arm64.LR&1 != 0 {
+			t.Errorf("at %d: return address %d below, planned %d; lost %#x, %v", at, below, link, f.Lost, ok)
+		}
+	}
+}
+
 func TestArgument(t *testing.T) {
 	const call = 0x94000000
 	for name, tc := range map[string]struct {
