@@ -121,30 +121,27 @@ func nameTasks(opt *stacks.Options, names []string) {
 }
 
 func (a *app) bt(c *cobra.Command, files, names []string, opt stacks.Options) error {
-	s, err := a.open(files)
-	if err != nil {
+	return a.withKernel(files, func(s *session) error {
+		tasks, err := stacks.Open(s.kernel)
+		if err != nil {
+			return unusable(err)
+		}
+		r, err := tasks.Collect(c.Context(), opt)
+		if err != nil {
+			return unusable(err)
+		}
+		if r.Selected == 0 && len(r.Unknown) > 0 {
+			return notThere(r.Unknown, names)
+		}
+		for _, what := range r.Missing {
+			a.warn("%s", what)
+		}
+		err = a.answer(r, &r.Coverage, func(w *printer) { printStacks(w, r) })
+		if len(r.Unknown) > 0 {
+			return notThere(r.Unknown, names)
+		}
 		return err
-	}
-	defer s.close()
-	tasks, err := stacks.Open(s.kernel)
-	if err != nil {
-		return &exitError{exitUnusable, err}
-	}
-	r, err := tasks.Collect(c.Context(), opt)
-	if err != nil {
-		return &exitError{exitUnusable, err}
-	}
-	if r.Selected == 0 && len(r.Unknown) > 0 {
-		return notThere(r.Unknown, names)
-	}
-	for _, what := range r.Missing {
-		a.warn("%s", what)
-	}
-	err = a.answer(r, &r.Coverage, func(w *printer) { printStacks(w, r) })
-	if len(r.Unknown) > 0 {
-		return notThere(r.Unknown, names)
-	}
-	return err
+	})
 }
 
 func printStacks(w *printer, r *stacks.Report) {

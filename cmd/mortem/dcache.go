@@ -23,41 +23,7 @@ func (a *app) dcacheCommand() *cobra.Command {
 			"  mortem dcache --vmlinux vmlinux --max-length 1000 --fail-on warning vmcore\n" +
 			"  mortem dcache --vmlinux vmlinux --json vmcore.1 vmcore.2 | jq '.chains[0].groups[0].owners'",
 		Args: atLeast(1, "the dump"),
-		RunE: func(c *cobra.Command, args []string) error {
-			if opt.Top < 1 || opt.MinLength < 1 {
-				return usage("--top and --min-length take numbers from 1 on")
-			}
-			if opt.Entries < -1 {
-				return usage("--entries takes a number, or -1 for all")
-			}
-			if opt.MaxLength < 0 {
-				return usage("--max-length takes a number, or 0 for no alarm")
-			}
-			if _, err := a.failsOn(nil); err != nil {
-				return err
-			}
-			s, err := a.open(args)
-			if err != nil {
-				return err
-			}
-			defer s.close()
-			progress := a.progress("walking dentry_hashtable")
-			opt.Progress = progress.update
-			r, err := dcache.Analyze(c.Context(), s.fs, opt)
-			progress.done()
-			if err != nil {
-				return &exitError{exitUnusable, err}
-			}
-			fails, err := a.failsOn(r.Findings)
-			if err != nil {
-				return err
-			}
-			err = a.answer(r, &r.Coverage, func(w *printer) { printDcache(w, r) })
-			if fails && (err == nil || err == statusOnly(exitPartly)) {
-				return statusOnly(exitFinding)
-			}
-			return err
-		},
+		RunE: func(c *cobra.Command, args []string) error { return a.dcache(c, args, opt) },
 	}
 	c.Flags().IntVar(&opt.Top, "top", 10, "describe this many of the longest chains")
 	c.Flags().IntVar(&opt.Entries, "entries", 5, "list this many entries of each name in a chain, -1 for all")
@@ -66,6 +32,27 @@ func (a *app) dcacheCommand() *cobra.Command {
 	a.kernelFlags(c.Flags())
 	a.findingFlags(c.Flags())
 	return c
+}
+
+func (a *app) dcache(c *cobra.Command, args []string, opt dcache.Options) error {
+	switch {
+	case opt.Top < 1 || opt.MinLength < 1:
+		return usage("--top and --min-length take numbers from 1 on")
+	case opt.Entries < -1:
+		return usage("--entries takes a number, or -1 for all")
+	case opt.MaxLength < 0:
+		return usage("--max-length takes a number, or 0 for no alarm")
+	}
+	return a.withKernel(args, func(s *session) error {
+		progress := a.progress("walking dentry_hashtable")
+		opt.Progress = progress.update
+		r, err := dcache.Analyze(c.Context(), s.fs, opt)
+		progress.done()
+		if err != nil {
+			return unusable(err)
+		}
+		return a.answerFindings(r, &r.Coverage, r.Findings, func(w *printer) { printDcache(w, r) })
+	})
 }
 
 func printDcache(w *printer, r *dcache.Report) {

@@ -40,9 +40,9 @@ func (a *app) debuginfoCommand() *cobra.Command {
 			"  mortem debuginfo --debug-dir /srv/debug --offline vmcore",
 		Args: atLeast(1, "the dump"),
 		RunE: func(_ *cobra.Command, args []string) error {
-			image, err := dump.Open(args)
+			image, err := a.image(a.ctx, args)
 			if err != nil {
-				return &exitError{exitUnusable, err}
+				return err
 			}
 			defer func() { _ = image.Close() }() // opened for reading only
 			r := a.lookFor(image, offline)
@@ -156,7 +156,7 @@ func (a *app) pack(vmlinux string, files []string, output string) error {
 	}
 	kernel, err := debuginfo.Open(vmlinux)
 	if err != nil {
-		return &exitError{exitUnusable, err}
+		return unusable(err)
 	}
 	defer func() { _ = kernel.Close() }() // opened for reading only
 	r := packResult{Path: output, BuildID: fmt.Sprintf("%x", kernel.BuildID()), Modules: []string{}}
@@ -164,14 +164,14 @@ func (a *app) pack(vmlinux string, files []string, output string) error {
 	for _, file := range files {
 		source, err := debuginfo.Open(file)
 		if err != nil {
-			return &exitError{exitUnusable, err}
+			return unusable(err)
 		}
 		defer func() { _ = source.Close() }() // opened for reading only
 		modules = append(modules, debuginfo.Module{Name: moduleName(file), Source: source})
 		r.Modules = append(r.Modules, moduleName(file))
 	}
 	if err := debuginfo.WritePack(output, kernel, modules); err != nil {
-		return &exitError{exitUnusable, fmt.Errorf("%s: %w", output, err)}
+		return unusable(fmt.Errorf("%s: %w", output, err))
 	}
 	if st, err := os.Stat(output); err == nil {
 		r.Size = st.Size()

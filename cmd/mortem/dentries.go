@@ -58,40 +58,27 @@ func (a *app) dentries(c *cobra.Command, args []string, f censusFlags, opt censu
 	if _, err := path.Match(opt.Pattern, ""); err != nil {
 		return usage("--pattern: %w", err)
 	}
-	if _, err := a.failsOn(nil); err != nil {
-		return err
-	}
-	s, err := a.open(args)
-	if err != nil {
-		return err
-	}
-	defer s.close()
-	if opt.Dir, err = findDir(s.fs, f.dir); err != nil {
-		return err
-	}
-	if opt.Super, err = findSuper(s.fs, f.super); err != nil {
-		return err
-	}
-	progress := a.progress("counting dentries")
-	opt.Progress = func(done, total uint64) { progress.updateBytes(int64(done), int64(total)) }
-	r, err := census.Dentries(c.Context(), s.fs, opt)
-	progress.done()
-	if err != nil {
-		return &exitError{exitUnusable, err}
-	}
-	r.Filter = filterText(f, opt)
-	fails, err := a.failsOn(r.Findings)
-	if err != nil {
-		return err
-	}
-	if r.WhyChains != "" && !opt.Chains {
-		a.warn("the slabs of dentries cannot be read (%s): what is counted is what the hash chains hold", r.WhyChains)
-	}
-	err = a.answer(r, &r.Coverage, func(w *printer) { printDentries(w, r) })
-	if fails && (err == nil || err == statusOnly(exitPartly)) {
-		return statusOnly(exitFinding)
-	}
-	return err
+	return a.withKernel(args, func(s *session) error {
+		var err error
+		if opt.Dir, err = findDir(s.fs, f.dir); err != nil {
+			return err
+		}
+		if opt.Super, err = findSuper(s.fs, f.super); err != nil {
+			return err
+		}
+		progress := a.progress("counting dentries")
+		opt.Progress = func(done, total uint64) { progress.updateBytes(int64(done), int64(total)) }
+		r, err := census.Dentries(c.Context(), s.fs, opt)
+		progress.done()
+		if err != nil {
+			return unusable(err)
+		}
+		r.Filter = filterText(f, opt)
+		if r.WhyChains != "" && !opt.Chains {
+			a.warn("the slabs of dentries cannot be read (%s): what is counted is what the hash chains hold", r.WhyChains)
+		}
+		return a.answerFindings(r, &r.Coverage, r.Findings, func(w *printer) { printDentries(w, r) })
+	})
 }
 
 func filterText(f censusFlags, opt census.Options) string {

@@ -25,26 +25,23 @@ func (a *app) dentryCommand() *cobra.Command {
 		Args: atLeast(2, "the dump, or the address or path of the dentry,"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			target := args[len(args)-1]
-			s, err := a.open(args[:len(args)-1])
-			if err != nil {
-				return err
-			}
-			defer s.close()
-			d, err := dentry.Find(s.fs, target)
-			if errors.Is(err, dentry.ErrTarget) {
-				return usage("%w", err)
-			} else if err != nil {
-				return named(err)
-			}
-			opt := dentry.Options{}
-			if children {
-				opt.Children = -1
-			}
-			r, err := dentry.Describe(s.fs, d, opt)
-			if err != nil {
-				return &exitError{exitUnusable, err}
-			}
-			return a.answer(r, &r.Coverage, func(w *printer) { printDentry(w, r) })
+			return a.withKernel(args[:len(args)-1], func(s *session) error {
+				d, err := dentry.Find(s.fs, target)
+				if errors.Is(err, dentry.ErrTarget) {
+					return usage("%w", err)
+				} else if err != nil {
+					return named(err)
+				}
+				opt := dentry.Options{}
+				if children {
+					opt.Children = -1
+				}
+				r, err := dentry.Describe(s.fs, d, opt)
+				if err != nil {
+					return unusable(err)
+				}
+				return a.answer(r, &r.Coverage, func(w *printer) { printDentry(w, r) })
+			})
 		},
 	}
 	c.Flags().BoolVar(&children, "children", false, "list the children")

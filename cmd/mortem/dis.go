@@ -24,19 +24,16 @@ func (a *app) disCommand() *cobra.Command {
 		Args: atLeast(2, "the dump or the function"),
 		RunE: func(c *cobra.Command, args []string) error {
 			place := args[len(args)-1]
-			s, err := a.open(args[:len(args)-1])
-			if err != nil {
-				return err
-			}
-			defer s.close()
-			r, err := disasm.Disassemble(s.kernel, place, opt)
-			if err != nil {
-				return named(err)
-			}
-			if r.Missing != "" {
-				a.warn("%s", r.Missing)
-			}
-			return a.answer(r, &r.Coverage, func(w *printer) { printCode(w, r, opt.Bytes) })
+			return a.withKernel(args[:len(args)-1], func(s *session) error {
+				r, err := disasm.Disassemble(s.kernel, place, opt)
+				if err != nil {
+					return named(err)
+				}
+				if r.Missing != "" {
+					a.warn("%s", r.Missing)
+				}
+				return a.answer(r, &r.Coverage, func(w *printer) { printCode(w, r, opt.Bytes) })
+			})
 		},
 	}
 	c.Flags().BoolVar(&opt.Lines, "lines", false, "print source lines")

@@ -79,38 +79,24 @@ func (a *app) hash(c *cobra.Command, args []string, f hashFlags, opt hash.Option
 		opt.Table.Buckets = 1 << f.bits
 	}
 	opt.Names = names
-	if _, err := a.failsOn(nil); err != nil {
-		return err
-	}
-	s, err := a.open(files)
-	if err != nil {
-		return err
-	}
-	defer s.close()
-	if opt.Table.Entry != "" {
-		if err := hashtable.CheckEntry(s.kernel, opt.Table.Entry); err != nil {
-			return usage("--entry: %w", err)
+	return a.withKernel(files, func(s *session) error {
+		if opt.Table.Entry != "" {
+			if err := hashtable.CheckEntry(s.kernel, opt.Table.Entry); err != nil {
+				return usage("--entry: %w", err)
+			}
 		}
-	}
-	progress := a.progress("walking hash tables")
-	opt.Progress = progress.update
-	r, err := hash.Analyze(c.Context(), s.kernel, opt)
-	progress.done()
-	if err != nil {
-		if wrongName(err) {
-			return usage("%w", err)
+		progress := a.progress("walking hash tables")
+		opt.Progress = progress.update
+		r, err := hash.Analyze(c.Context(), s.kernel, opt)
+		progress.done()
+		if err != nil {
+			if wrongName(err) {
+				return usage("%w", err)
+			}
+			return unusable(err)
 		}
-		return &exitError{exitUnusable, err}
-	}
-	fails, err := a.failsOn(r.Findings)
-	if err != nil {
-		return err
-	}
-	err = a.answer(r, &r.Coverage, func(w *printer) { printHash(w, r, f.all) })
-	if fails && (err == nil || err == statusOnly(exitPartly)) {
-		return statusOnly(exitFinding)
-	}
-	return err
+		return a.answerFindings(r, &r.Coverage, r.Findings, func(w *printer) { printHash(w, r, f.all) })
+	})
 }
 
 // wrongName tells whether an error is that of a name that is not in the dump, or

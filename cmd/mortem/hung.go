@@ -24,27 +24,13 @@ func (a *app) hungCommand() *cobra.Command {
 			"  mortem hung --vmlinux vmlinux --fail-on critical vmcore",
 		Args: atLeast(1, "the dump"),
 		RunE: func(c *cobra.Command, args []string) error {
-			if _, err := a.failsOn(nil); err != nil {
-				return err
-			}
-			s, err := a.open(args)
-			if err != nil {
-				return err
-			}
-			defer s.close()
-			r, err := hung.Analyze(c.Context(), s.fs)
-			if err != nil {
-				return &exitError{exitUnusable, err}
-			}
-			fails, err := a.failsOn(r.Findings)
-			if err != nil {
-				return err
-			}
-			err = a.answer(r, &r.Coverage, func(w *printer) { printHung(w, r, long, all) })
-			if fails && (err == nil || err == statusOnly(exitPartly)) {
-				return statusOnly(exitFinding)
-			}
-			return err
+			return a.withKernel(args, func(s *session) error {
+				r, err := hung.Analyze(c.Context(), s.fs)
+				if err != nil {
+					return unusable(err)
+				}
+				return a.answerFindings(r, &r.Coverage, r.Findings, func(w *printer) { printHung(w, r, long, all) })
+			})
 		},
 	}
 	c.Flags().BoolVarP(&long, "long", "l", false, "print whole stacks")

@@ -86,7 +86,7 @@ func (a *app) image(ctx context.Context, files []string) (dump.Image, error) {
 		if errors.Is(err, dump.ErrFormat) && strings.Contains(err.Error(), "begins with") {
 			err = fmt.Errorf("%w; if it is plain memory without headers, give --raw", err)
 		}
-		return nil, &exitError{exitUnusable, err}
+		return nil, unusable(err)
 	}
 	return img, nil
 }

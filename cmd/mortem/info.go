@@ -47,7 +47,7 @@ func (a *app) infoCommand() *cobra.Command {
 			r, err := info.Analyze(c.Context(), img, opt)
 			p.done()
 			if err != nil {
-				return &exitError{exitUnusable, err}
+				return unusable(err)
 			}
 			if err := a.print(r, func(w *printer) { printInfo(w, r, registers) }); err != nil {
 				return err
@@ -70,7 +70,7 @@ func (a *app) infoCommand() *cobra.Command {
 func (a *app) printVMCoreInfo(img dump.Image) error {
 	v := img.Facts().VMCoreInfo
 	if v == nil {
-		return &exitError{exitUnusable, fmt.Errorf("%s has no VMCOREINFO", strings.Join(img.Facts().Files, ", "))}
+		return unusable(fmt.Errorf("%s has no VMCOREINFO", strings.Join(img.Facts().Files, ", ")))
 	}
 	return a.print(nil, func(w *printer) {
 		for line := range strings.Lines(v.Raw) {

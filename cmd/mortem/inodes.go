@@ -25,33 +25,19 @@ func (a *app) inodesCommand() *cobra.Command {
 			if opt.Held < 1 {
 				return usage("--held takes numbers from 1 on")
 			}
-			if _, err := a.failsOn(nil); err != nil {
-				return err
-			}
-			s, err := a.open(args)
-			if err != nil {
-				return err
-			}
-			defer s.close()
-			progress := a.progress("counting inodes")
-			opt.Progress = func(done, total uint64) { progress.updateBytes(int64(done), int64(total)) }
-			r, err := census.Inodes(c.Context(), s.fs, opt)
-			progress.done()
-			if err != nil {
-				return &exitError{exitUnusable, err}
-			}
-			fails, err := a.failsOn(r.Findings)
-			if err != nil {
-				return err
-			}
-			if r.WhyLists != "" {
-				a.warn("the slabs of inodes cannot be read (%s): what is counted is what the super_blocks list", r.WhyLists)
-			}
-			err = a.answer(r, &r.Coverage, func(w *printer) { printInodes(w, r) })
-			if fails && (err == nil || err == statusOnly(exitPartly)) {
-				return statusOnly(exitFinding)
-			}
-			return err
+			return a.withKernel(args, func(s *session) error {
+				progress := a.progress("counting inodes")
+				opt.Progress = func(done, total uint64) { progress.updateBytes(int64(done), int64(total)) }
+				r, err := census.Inodes(c.Context(), s.fs, opt)
+				progress.done()
+				if err != nil {
+					return unusable(err)
+				}
+				if r.WhyLists != "" {
+					a.warn("the slabs of inodes cannot be read (%s): what is counted is what the super_blocks list", r.WhyLists)
+				}
+				return a.answerFindings(r, &r.Coverage, r.Findings, func(w *printer) { printInodes(w, r) })
+			})
 		},
 	}
 	c.Flags().IntVar(&opt.Held, "held", 1000, "show this many files that are deleted and in use")

@@ -46,9 +46,6 @@ func (a *app) locksCommand() *cobra.Command {
 			"  mortem locks --vmlinux vmlinux --fail-on critical --json vmcore",
 		Args: atLeast(1, "the dump"),
 		RunE: func(c *cobra.Command, args []string) error {
-			if _, err := a.failsOn(nil); err != nil {
-				return err
-			}
 			if f.dot == "-" && (f.svg == "-" || a.json) || f.svg == "-" && a.json {
 				return usage("standard output takes one of --json, --dot - and --svg -")
 			}
@@ -70,31 +67,20 @@ func (a *app) locksCommand() *cobra.Command {
 }
 
 func (a *app) locks(c *cobra.Command, files []string, opt locks.Options, f *locksFlags) error {
-	s, err := a.open(files)
-	if err != nil {
-		return err
-	}
-	defer s.close()
-	r, err := locks.Analyze(c.Context(), s.fs, opt)
-	if err != nil {
-		return named(err)
-	}
-	fails, err := a.failsOn(r.Findings)
-	if err != nil {
-		return err
-	}
-	if err := a.draw(r, f); err != nil {
-		return err
-	}
-	err = a.answer(r, &r.Coverage, func(w *printer) {
-		if f.dot != "-" && f.svg != "-" {
-			printLocks(w, r, f)
+	return a.withKernel(files, func(s *session) error {
+		r, err := locks.Analyze(c.Context(), s.fs, opt)
+		if err != nil {
+			return named(err)
 		}
+		if err := a.draw(r, f); err != nil {
+			return err
+		}
+		return a.answerFindings(r, &r.Coverage, r.Findings, func(w *printer) {
+			if f.dot != "-" && f.svg != "-" {
+				printLocks(w, r, f)
+			}
+		})
 	})
-	if fails && (err == nil || err == statusOnly(exitPartly)) {
-		return statusOnly(exitFinding)
-	}
-	return err
 }
 
 // draw writes the pictures.

@@ -41,25 +41,17 @@ func (a *app) logCommand() *cobra.Command {
 			"  mortem log -T --level err+ vmcore\n" +
 			"  mortem log --json vmcore | jq -r '.messages[] | select(.caller == \"T1\").text'",
 		Args: atLeast(1, "the dump"),
-		RunE: func(c *cobra.Command, args []string) error {
+		RunE: func(_ *cobra.Command, args []string) error {
 			keep, err := f.filter()
 			if err != nil {
 				return err
 			}
-			img, err := a.image(c.Context(), args)
-			if err != nil {
-				return err
-			}
-			defer func() { _ = img.Close() }() // opened for reading only
-			log, done, err := a.openLog(img)
-			if err != nil {
-				return err
-			}
-			defer done()
-			if a.json {
-				return a.logJSON(img.Facts(), log, info.LogOptions{Keep: keep, Wall: f.wall})
-			}
-			return a.logText(img.Facts(), log, keep, f)
+			return a.withLog(args, func(facts *dump.Facts, log *printk.Log) error {
+				if a.json {
+					return a.logJSON(facts, log, info.LogOptions{Keep: keep, Wall: f.wall})
+				}
+				return a.logText(facts, log, keep, f)
+			})
 		},
 	}
 	a.kernelFlags(c.Flags())
@@ -69,6 +61,22 @@ func (a *app) logCommand() *cobra.Command {
 	c.Flags().BoolVar(&f.dict, "dict", false, "print what is known about the device of a message")
 	c.Flags().StringSliceVar(&f.levels, "level", nil, "print these levels only: emerg, alert, crit, err, warn, notice, info, debug; err+ for err and graver")
 	return c
+}
+
+// withLog opens the dump that the files make up, and its log, for as long as ask needs
+// them.
+func (a *app) withLog(files []string, ask func(facts *dump.Facts, log *printk.Log) error) error {
+	img, err := a.image(a.ctx, files)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = img.Close() }() // opened for reading only
+	log, done, err := a.openLog(img)
+	if err != nil {
+		return err
+	}
+	defer done()
+	return ask(img.Facts(), log)
 }
 
 // openLog finds the log by VMCOREINFO, and where that does not name it by debug
@@ -82,16 +90,16 @@ func (a *app) openLog(img dump.Image) (log *printk.Log, done func(), err error) 
 		return log, func() {}, nil
 	}
 	if !errors.Is(err, printk.ErrNoLog) && !errors.Is(err, kernel.ErrNoVMCoreInfo) {
-		return nil, nil, &exitError{exitUnusable, err}
+		return nil, nil, unusable(err)
 	}
 	log, done, infoErr := a.logByDebugInfo(img)
 	switch {
 	case infoErr == nil:
 		return log, done, nil
 	case a.vmlinux != "":
-		return nil, nil, &exitError{exitUnusable, infoErr}
+		return nil, nil, unusable(infoErr)
 	}
-	return nil, nil, &exitError{exitUnusable, fmt.Errorf("%w; give the vmlinux of the dumped kernel with --vmlinux", err)}
+	return nil, nil, unusable(fmt.Errorf("%w; give the vmlinux of the dumped kernel with --vmlinux", err))
 }
 
 func (a *app) logByDebugInfo(img dump.Image) (*printk.Log, func(), error) {

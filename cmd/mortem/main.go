@@ -37,13 +37,16 @@ func usage(format string, args ...any) error {
 	return &exitError{exitUsage, fmt.Errorf(format, args...)}
 }
 
+// unusable makes an error that of a dump, or of debug information, that cannot be used.
+func unusable(err error) error { return &exitError{exitUnusable, err} }
+
 // named makes an error of a name that the user gave: one that is not in the
 // dump is a wrong command line, anything else a dump that cannot be used.
 func named(err error) error {
 	if errors.Is(err, kernel.ErrNotFound) || errors.Is(err, vfs.ErrNoDentry) {
 		return &exitError{exitUsage, err}
 	}
-	return &exitError{exitUnusable, err}
+	return unusable(err)
 }
 
 // statusOnly ends a command that has said everything with a status.

@@ -25,19 +25,16 @@ func (a *app) memCommand() *cobra.Command {
 			if opt.Top < 0 {
 				return usage("--top: %d is no number", opt.Top)
 			}
-			s, err := a.open(args)
-			if err != nil {
-				return err
-			}
-			defer s.close()
-			if a.json && !c.Flags().Changed("top") {
-				opt.Top = 0
-			}
-			r, err := mem.Analyze(c.Context(), s.fs, opt)
-			if err != nil {
-				return &exitError{exitUnusable, err}
-			}
-			return a.answer(r, &r.Coverage, func(w *printer) { printMem(w, r) })
+			return a.withKernel(args, func(s *session) error {
+				if a.json && !c.Flags().Changed("top") {
+					opt.Top = 0
+				}
+				r, err := mem.Analyze(c.Context(), s.fs, opt)
+				if err != nil {
+					return unusable(err)
+				}
+				return a.answer(r, &r.Coverage, func(w *printer) { printMem(w, r) })
+			})
 		},
 	}
 	c.Flags().IntVar(&opt.Top, "top", 15, "list no more than so many callers of vmalloc and cgroups; 0 for all, as with --json")

@@ -15,16 +15,13 @@ func (a *app) modCommand() *cobra.Command {
 		Example: "  mortem mod vmcore\n  mortem mod --sections --json vmcore",
 		Args:    atLeast(1, "the dump"),
 		RunE: func(_ *cobra.Command, args []string) error {
-			s, err := a.open(args)
-			if err != nil {
-				return err
-			}
-			defer s.close()
-			r, err := modules.Analyze(s.kernel, opt)
-			if err != nil {
-				return &exitError{exitUnusable, err}
-			}
-			return a.answer(r, &r.Coverage, func(w *printer) { printModules(w, r) })
+			return a.withKernel(args, func(s *session) error {
+				r, err := modules.Analyze(s.kernel, opt)
+				if err != nil {
+					return unusable(err)
+				}
+				return a.answer(r, &r.Coverage, func(w *printer) { printModules(w, r) })
+			})
 		},
 	}
 	c.Flags().BoolVar(&opt.Sections, "sections", false, "list the sections of each module")

@@ -36,6 +36,17 @@ func (s *session) close() {
 	}
 }
 
+// withKernel opens the dump that the files make up, and its kernel, for as long as ask
+// needs it.
+func (a *app) withKernel(files []string, ask func(s *session) error) error {
+	s, err := a.open(files)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	return ask(s)
+}
+
 // open opens the dump that the files make up, and its kernel.
 func (a *app) open(files []string) (*session, error) {
 	s := &session{}
@@ -54,20 +65,20 @@ func (a *app) openInto(s *session, files []string) (err error) {
 		a.warn("%s", w)
 	}
 	if s.info, err = a.debugInfo(s.image); err != nil {
-		return &exitError{exitUnusable, err}
+		return unusable(err)
 	}
 	if d, ok := s.info.(debuginfo.Damaged); ok && d.Damage() != nil {
 		a.warn("the debug information is damaged, and what that part of it defines is not found: %v", d.Damage())
 	}
 	if s.kernel, err = kernel.Open(s.image, s.info, kernel.Options{Force: a.force}); err != nil {
-		return &exitError{exitUnusable, err}
+		return unusable(err)
 	}
 	if m := s.kernel.Mismatch(); m != "" {
 		a.warn("debug information of another build was forced: %s; every answer may be wrong", m)
 	}
 	a.attachModules(s)
 	if s.fs, err = vfs.Open(s.kernel); err != nil {
-		return &exitError{exitUnusable, err}
+		return unusable(err)
 	}
 	return nil
 }

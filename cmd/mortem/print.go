@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"text/tabwriter"
@@ -27,6 +28,16 @@ func (a *app) answer(result any, cover *kernel.Coverage, text func(w *printer)) 
 		}
 	}
 	return statusOnly(exitPartly)
+}
+
+// answerFindings is answer for a result with findings, which lead to an exit status too
+// where they are as severe as --fail-on says.
+func (a *app) answerFindings(result any, cover *kernel.Coverage, found []finding.Finding, text func(w *printer)) error {
+	err := a.answer(result, cover, text)
+	if a.failOn.reached(found) && (err == nil || errors.Is(err, statusOnly(exitPartly))) {
+		return statusOnly(exitFinding)
+	}
+	return err
 }
 
 func (a *app) print(result any, text func(w *printer)) error {

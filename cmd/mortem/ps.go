@@ -113,10 +113,7 @@ func (f *psFlags) check(opt *tasks.Options) error {
 	if opt.Kernel && opt.User {
 		return usage("--kernel and --user exclude each other")
 	}
-	if !slices.Contains(tasks.Sorts(), opt.Sort) {
-		return usage("--sort: there is no order %q; there are %s", opt.Sort, strings.Join(tasks.Sorts(), ", "))
-	}
-	return nil
+	return checkSort(opt.Sort, tasks.Sorts())
 }
 
 // namePS adds tasks by number, address or name, as bt does.
@@ -129,30 +126,27 @@ func namePS(opt *tasks.Options, names []string) {
 }
 
 func (a *app) ps(c *cobra.Command, files, names []string, opt tasks.Options) error {
-	s, err := a.open(files)
-	if err != nil {
-		return err
-	}
-	defer s.close()
-	r, err := tasks.Analyze(c.Context(), s.fs, opt)
-	if err != nil {
-		return &exitError{exitUnusable, err}
-	}
-	if r.Selected == 0 && len(r.Unknown) > 0 {
-		return notThere(r.Unknown, names)
-	}
-	err = a.answer(r, &r.Coverage, func(w *printer) {
-		if opt.Queues {
-			printQueues(w, r)
-			printGroups(w, r)
-			return
+	return a.withKernel(files, func(s *session) error {
+		r, err := tasks.Analyze(c.Context(), s.fs, opt)
+		if err != nil {
+			return unusable(err)
 		}
-		printTasks(w, r, &opt)
+		if r.Selected == 0 && len(r.Unknown) > 0 {
+			return notThere(r.Unknown, names)
+		}
+		err = a.answer(r, &r.Coverage, func(w *printer) {
+			if opt.Queues {
+				printQueues(w, r)
+				printGroups(w, r)
+				return
+			}
+			printTasks(w, r, &opt)
+		})
+		if len(r.Unknown) > 0 {
+			return notThere(r.Unknown, names)
+		}
+		return err
 	})
-	if len(r.Unknown) > 0 {
-		return notThere(r.Unknown, names)
-	}
-	return err
 }
 
 func printTasks(w *printer, r *tasks.Report, opt *tasks.Options) {

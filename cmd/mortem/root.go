@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"io"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -21,7 +23,7 @@ type app struct {
 	force     bool
 	noCache   bool
 	json      bool
-	failOn    string
+	failOn    severity
 	raw       rawMemory
 	cache     cacheSize // of unpacked pages; 0 for the usual one
 }
@@ -59,21 +61,10 @@ func newRoot(stdout, stderr io.Writer) *cobra.Command {
 	})
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "print the result as JSON")
 	a.imageFlags(root.PersistentFlags())
-	for _, c := range []*cobra.Command{a.dcacheCommand(), a.supersCommand(), a.dentryCommand(), a.typeCommand(), a.evalCommand(), a.debuginfoCommand(), a.packCommand(), a.modCommand()} {
-		root.AddCommand(c)
-	}
-	root.AddCommand(a.infoCommand())
-	root.AddCommand(a.logCommand())
-	root.AddCommand(a.btCommand())
-	root.AddCommand(a.psCommand())
-	root.AddCommand(a.sysCommand())
-	root.AddCommand(a.disCommand())
-	root.AddCommand(a.hashCommand())
-	root.AddCommand(a.locksCommand())
-	root.AddCommand(a.hungCommand())
-	root.AddCommand(a.memCommand(), a.slabCommand(), a.whatisCommand())
-	root.AddCommand(a.dentriesCommand())
-	root.AddCommand(a.inodesCommand())
+	root.AddCommand(a.dcacheCommand(), a.dentriesCommand(), a.inodesCommand(), a.supersCommand(), a.dentryCommand(), a.hashCommand(),
+		a.memCommand(), a.slabCommand(), a.whatisCommand(), a.psCommand(), a.btCommand(), a.locksCommand(), a.hungCommand(),
+		a.infoCommand(), a.sysCommand(), a.logCommand(), a.modCommand(), a.disCommand(), a.typeCommand(), a.evalCommand(),
+		a.debuginfoCommand(), a.packCommand())
 	return root
 }
 
@@ -87,19 +78,31 @@ func (a *app) kernelFlags(f *pflag.FlagSet) {
 
 // findingFlags adds the flags of commands that state findings.
 func (a *app) findingFlags(f *pflag.FlagSet) {
-	f.StringVar(&a.failOn, "fail-on", "", "exit with status 1 where a finding is at least of this severity: info, warning or critical")
+	f.Var(&a.failOn, "fail-on", "exit with status 1 where a finding is at least of this severity: info, warning or critical")
 }
 
-// failsOn tells whether the findings reach the severity of --fail-on.
-func (a *app) failsOn(list []finding.Finding) (bool, error) {
-	if a.failOn == "" {
-		return false, nil
+// severity is the flag --fail-on; empty where it is not given.
+type severity finding.Severity
+
+func (s *severity) String() string { return string(*s) }
+func (s *severity) Type() string   { return "severity" }
+func (s *severity) Set(text string) error {
+	parsed, err := finding.ParseSeverity(text)
+	*s = severity(parsed)
+	return err
+}
+
+// reached tells whether a finding is at least as severe.
+func (s severity) reached(list []finding.Finding) bool {
+	return s != "" && finding.Worst(list).Rank() >= finding.Severity(s).Rank()
+}
+
+// checkSort checks the value of --sort.
+func checkSort(order string, orders []string) error {
+	if slices.Contains(orders, order) {
+		return nil
 	}
-	limit, err := finding.ParseSeverity(a.failOn)
-	if err != nil {
-		return false, usage("--fail-on: %w", err)
-	}
-	return finding.Worst(list).Rank() >= limit.Rank(), nil
+	return usage("--sort: there is no order %q; there are %s", order, strings.Join(orders, ", "))
 }
 
 // atLeast is an argument check that says what is missing.

@@ -29,14 +29,11 @@ func (a *app) slabCommand() *cobra.Command {
 			"  mortem slab objects --vmlinux vmlinux vmcore dentry",
 		Args: atLeast(1, "the dump"),
 		RunE: func(c *cobra.Command, args []string) error {
-			if !contains(slab.Sorts(), opt.Sort) {
-				return usage("--sort: there is no order %q; there are %s", opt.Sort, strings.Join(slab.Sorts(), ", "))
+			if err := checkSort(opt.Sort, slab.Sorts()); err != nil {
+				return err
 			}
 			if opt.Top < 0 {
 				return usage("--top: %d is no number of caches", opt.Top)
-			}
-			if _, err := a.failsOn(nil); err != nil {
-				return err
 			}
 			files, names := splitDumps(args)
 			opt.Caches = names
@@ -54,57 +51,53 @@ func (a *app) slabCommand() *cobra.Command {
 	return c
 }
 
-func contains(list []string, s string) bool {
-	for _, v := range list {
-		if v == s {
-			return true
-		}
-	}
-	return false
-}
-
 // slabError is the exit status of an error about slab caches.
 func slabError(err error) error {
 	if errors.Is(err, kslab.ErrNoCache) || errors.Is(err, kslab.ErrNoTracks) {
 		return &exitError{exitUsage, err}
 	}
-	return &exitError{exitUnusable, err}
+	return unusable(err)
+}
+
+// withCache is withKernel for a command line that ends with the name of a slab cache.
+func (a *app) withCache(args []string, ask func(caches *kslab.Allocations, cache *kslab.Cache) error) error {
+	files, name := args[:len(args)-1], args[len(args)-1]
+	return a.withKernel(files, func(s *session) error {
+		caches, err := slab.Open(s.kernel)
+		if err != nil {
+			return slabError(err)
+		}
+		cache, err := slab.Find(caches, name)
+		if err != nil {
+			return slabError(err)
+		}
+		return ask(caches, cache)
+	})
 }
 
 func (a *app) slab(c *cobra.Command, files []string, opt slab.Options) error {
-	s, err := a.open(files)
-	if err != nil {
-		return err
-	}
-	defer s.close()
-	caches, err := slab.Open(s.kernel)
-	if err != nil {
-		return slabError(err)
-	}
-	progress := a.progress("slabs")
-	opt.Progress = func(done, total uint64) { progress.update(int(done), int(total)) }
-	r, err := slab.Analyze(c.Context(), caches, opt)
-	progress.done()
-	if err != nil {
-		return slabError(err)
-	}
-	fails, err := a.failsOn(r.Findings)
-	if err != nil {
-		return err
-	}
-	err = a.answer(r, &r.Coverage, func(w *printer) {
-		printSlab(w, r)
-		if len(opt.Caches) > 0 {
-			for i := range r.Caches {
-				printCache(w, &r.Caches[i])
-			}
+	return a.withKernel(files, func(s *session) error {
+		caches, err := slab.Open(s.kernel)
+		if err != nil {
+			return slabError(err)
 		}
-		w.findings(r.Findings)
+		progress := a.progress("slabs")
+		opt.Progress = func(done, total uint64) { progress.update(int(done), int(total)) }
+		r, err := slab.Analyze(c.Context(), caches, opt)
+		progress.done()
+		if err != nil {
+			return slabError(err)
+		}
+		return a.answerFindings(r, &r.Coverage, r.Findings, func(w *printer) {
+			printSlab(w, r)
+			if len(opt.Caches) > 0 {
+				for i := range r.Caches {
+					printCache(w, &r.Caches[i])
+				}
+			}
+			w.findings(r.Findings)
+		})
 	})
-	if fails && (err == nil || errors.Is(err, statusOnly(exitPartly))) {
-		return statusOnly(exitFinding)
-	}
-	return err
 }
 
 func printSlab(w *printer, r *slab.Report) {
@@ -188,30 +181,19 @@ func (a *app) slabObjectsCommand() *cobra.Command {
 			if opt.Limit < 0 {
 				return usage("--limit: %d is no number of objects", opt.Limit)
 			}
-			s, err := a.open(args[:len(args)-1])
-			if err != nil {
-				return err
-			}
-			defer s.close()
-			caches, err := slab.Open(s.kernel)
-			if err != nil {
-				return slabError(err)
-			}
-			cache, err := slab.Find(caches, args[len(args)-1])
-			if err != nil {
-				return slabError(err)
-			}
-			r, err := slab.ListObjects(c.Context(), caches, cache, opt)
-			if err != nil {
-				return slabError(err)
-			}
-			return a.answer(r, &r.Coverage, func(w *printer) {
-				for _, o := range r.Objects {
-					w.line("%s", o.Addr)
+			return a.withCache(args, func(caches *kslab.Allocations, cache *kslab.Cache) error {
+				r, err := slab.ListObjects(c.Context(), caches, cache, opt)
+				if err != nil {
+					return slabError(err)
 				}
-				if r.More {
-					a.warn("there are more; --limit %d ended the list", opt.Limit)
-				}
+				return a.answer(r, &r.Coverage, func(w *printer) {
+					for _, o := range r.Objects {
+						w.line("%s", o.Addr)
+					}
+					if r.More {
+						a.warn("there are more; --limit %d ended the list", opt.Limit)
+					}
+				})
 			})
 		},
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kmortem/mortem/analysis/slab"
+	kslab "github.com/kmortem/mortem/kernel/slab"
 )
 
 func (a *app) slabKindsCommand() *cobra.Command {
@@ -28,24 +29,13 @@ func (a *app) slabKindsCommand() *cobra.Command {
 			if opt.Limit <= 0 {
 				return usage("--limit: %d is no number of objects", opt.Limit)
 			}
-			s, err := a.open(args[:len(args)-1])
-			if err != nil {
-				return err
-			}
-			defer s.close()
-			caches, err := slab.Open(s.kernel)
-			if err != nil {
-				return slabError(err)
-			}
-			cache, err := slab.Find(caches, args[len(args)-1])
-			if err != nil {
-				return slabError(err)
-			}
-			r, err := slab.Kinds(c.Context(), caches, cache, opt)
-			if err != nil {
-				return slabError(err)
-			}
-			return a.answer(r, &r.Coverage, func(w *printer) { printKinds(w, r) })
+			return a.withCache(args, func(caches *kslab.Allocations, cache *kslab.Cache) error {
+				r, err := slab.Kinds(c.Context(), caches, cache, opt)
+				if err != nil {
+					return slabError(err)
+				}
+				return a.answer(r, &r.Coverage, func(w *printer) { printKinds(w, r) })
+			})
 		},
 	}
 	c.Flags().IntVar(&opt.Limit, "limit", 100_000, "look at about so many objects, spread over all slabs")

@@ -8,7 +8,9 @@ import (
 
 	"github.com/kmortem/mortem/analysis/info"
 	"github.com/kmortem/mortem/analysis/slab"
+	"github.com/kmortem/mortem/dump"
 	"github.com/kmortem/mortem/kernel/printk"
+	kslab "github.com/kmortem/mortem/kernel/slab"
 )
 
 func (a *app) slabTracksCommand() *cobra.Command {
@@ -22,24 +24,13 @@ func (a *app) slabTracksCommand() *cobra.Command {
 		Example: "  mortem slab tracks --vmlinux vmlinux vmcore kmalloc-64",
 		Args:    atLeast(2, "the dump or the cache"),
 		RunE: func(c *cobra.Command, args []string) error {
-			s, err := a.open(args[:len(args)-1])
-			if err != nil {
-				return err
-			}
-			defer s.close()
-			caches, err := slab.Open(s.kernel)
-			if err != nil {
-				return slabError(err)
-			}
-			cache, err := slab.Find(caches, args[len(args)-1])
-			if err != nil {
-				return slabError(err)
-			}
-			r, err := slab.Tracks(c.Context(), caches, cache)
-			if err != nil {
-				return slabError(err)
-			}
-			return a.answer(r, &r.Coverage, func(w *printer) { printTracks(w, r) })
+			return a.withCache(args, func(caches *kslab.Allocations, cache *kslab.Cache) error {
+				r, err := slab.Tracks(c.Context(), caches, cache)
+				if err != nil {
+					return slabError(err)
+				}
+				return a.answer(r, &r.Coverage, func(w *printer) { printTracks(w, r) })
+			})
 		},
 	}
 	a.kernelFlags(c.Flags())
@@ -86,19 +77,11 @@ func (a *app) slabTraceCommand() *cobra.Command {
 			"are paired with the frees of the same object that follow; what was not freed is named.",
 		Example: "  mortem slab trace vmcore",
 		Args:    atLeast(1, "the dump"),
-		RunE: func(c *cobra.Command, args []string) error {
-			img, err := a.image(a.ctx, args)
-			if err != nil {
-				return err
-			}
-			defer func() { _ = img.Close() }() // opened for reading only
-			log, done, err := a.openLog(img)
-			if err != nil {
-				return err
-			}
-			defer done()
-			r := traceOf(log)
-			return a.answer(r, &r.Coverage, func(w *printer) { printTrace(w, r) })
+		RunE: func(_ *cobra.Command, args []string) error {
+			return a.withLog(args, func(_ *dump.Facts, log *printk.Log) error {
+				r := traceOf(log)
+				return a.answer(r, &r.Coverage, func(w *printer) { printTrace(w, r) })
+			})
 		},
 	}
 	a.kernelFlags(c.Flags())

@@ -22,28 +22,14 @@ func (a *app) supersCommand() *cobra.Command {
 			"  mortem supers --vmlinux vmlinux --max-unused 10000000 --max-negative 1000000 --fail-on warning vmcore",
 		Args: atLeast(1, "the dump"),
 		RunE: func(c *cobra.Command, args []string) error {
-			if _, err := a.failsOn(nil); err != nil {
-				return err
-			}
-			s, err := a.open(args)
-			if err != nil {
-				return err
-			}
-			defer s.close()
-			r, err := supers.Analyze(c.Context(), s.fs)
-			if err != nil {
-				return &exitError{exitUnusable, err}
-			}
-			r.Findings = r.Alarms(limits)
-			fails, err := a.failsOn(r.Findings)
-			if err != nil {
-				return err
-			}
-			err = a.answer(r, &r.Coverage, func(w *printer) { printSupers(w, r) })
-			if fails && (err == nil || err == statusOnly(exitPartly)) {
-				return statusOnly(exitFinding)
-			}
-			return err
+			return a.withKernel(args, func(s *session) error {
+				r, err := supers.Analyze(c.Context(), s.fs)
+				if err != nil {
+					return unusable(err)
+				}
+				r.Findings = r.Alarms(limits)
+				return a.answerFindings(r, &r.Coverage, r.Findings, func(w *printer) { printSupers(w, r) })
+			})
 		},
 	}
 	c.Flags().Uint64Var(&limits.Unused, "max-unused", 0, "raise an alarm where a super_block keeps more unused dentries; 0 for never")

@@ -22,16 +22,13 @@ func (a *app) sysCommand() *cobra.Command {
 			"  mortem sys --json --vmlinux vmlinux vmcore | jq .panic_task",
 		Args: atLeast(1, "the dump"),
 		RunE: func(c *cobra.Command, args []string) error {
-			s, err := a.open(args)
-			if err != nil {
-				return err
-			}
-			defer s.close()
-			r, err := system.Analyze(c.Context(), s.kernel)
-			if err != nil {
-				return &exitError{exitUnusable, err}
-			}
-			return a.answer(r, &r.Coverage, func(w *printer) { printSystem(w, r) })
+			return a.withKernel(args, func(s *session) error {
+				r, err := system.Analyze(c.Context(), s.kernel)
+				if err != nil {
+					return unusable(err)
+				}
+				return a.answer(r, &r.Coverage, func(w *printer) { printSystem(w, r) })
+			})
 		},
 	}
 	a.kernelFlags(c.Flags())

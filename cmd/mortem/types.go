@@ -72,7 +72,7 @@ func (a *app) typeCommand() *cobra.Command {
 				fmt.Fprintln(&text, memberPlace(name, member, opt.Hex))
 			}
 			if err := ctype.Print(&text, t, opt); err != nil {
-				return &exitError{exitUnusable, err}
+				return unusable(err)
 			}
 			r := describeType(t, name, text.String())
 			if member != nil {
@@ -105,7 +105,7 @@ func (a *app) openTypes(files []string) (typeFinder, func(), error) {
 		}
 		info, err := debuginfo.Open(a.vmlinux, a.infoOptions()...)
 		if err != nil {
-			return nil, nil, &exitError{exitUnusable, err}
+			return nil, nil, unusable(err)
 		}
 		return info, func() { _ = info.Close() }, nil // opened for reading only
 	}
@@ -220,12 +220,9 @@ func (a *app) evalCommand() *cobra.Command {
 		Args: atLeast(2, "the dump or the expression"),
 		RunE: func(c *cobra.Command, args []string) error {
 			text := args[len(args)-1]
-			s, err := a.open(args[:len(args)-1])
-			if err != nil {
-				return err
-			}
-			defer s.close()
-			return a.eval(s, text)
+			return a.withKernel(args[:len(args)-1], func(s *session) error {
+				return a.eval(s, text)
+			})
 		},
 	}
 	a.kernelFlags(c.Flags())

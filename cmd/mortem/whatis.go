@@ -20,17 +20,14 @@ func (a *app) whatisCommand() *cobra.Command {
 			"  mortem whatis --vmlinux vmlinux vmcore init_net+0x40",
 		Args: atLeast(2, "the dump or the address"),
 		RunE: func(c *cobra.Command, args []string) error {
-			s, err := a.open(args[:len(args)-1])
-			if err != nil {
-				return err
-			}
-			defer s.close()
-			addr, err := placeOf(s, args[len(args)-1])
-			if err != nil {
-				return err
-			}
-			r := whatis.Look(s.kernel, addr)
-			return a.answer(r, &r.Coverage, func(w *printer) { printWhatis(w, r) })
+			return a.withKernel(args[:len(args)-1], func(s *session) error {
+				addr, err := placeOf(s, args[len(args)-1])
+				if err != nil {
+					return err
+				}
+				r := whatis.Look(s.kernel, addr)
+				return a.answer(r, &r.Coverage, func(w *printer) { printWhatis(w, r) })
+			})
 		},
 	}
 	a.kernelFlags(c.Flags())
