@@ -7,36 +7,24 @@ import (
 	"github.com/kmortem/mortem/kernel/task"
 )
 
-// fileForm is struct file_lock (its part struct file_lock_core since 6.9), struct
-// pipe_inode_info and what leads from a task to its open files.
+// fileForm is struct pipe_inode_info, what leads from a task to its open files, and
+// what is known of file locks.
 type fileForm struct {
-	wait, blocker, flags, kind, owner, pid, file uint64
-	okLock                                       bool
-	chained                                      bool   // a lock that waits can be in the way of others
-	readWait, writeWait                          uint64 // one queue until 5.4
-	okPipe                                       bool
-	fdt, maxFDs, fds, private, mode, dentry      uint64
-	okFiles                                      bool
+	locks                                   lockFileForm
+	readWait, writeWait                     uint64 // one queue until 5.4
+	okPipe                                  bool
+	fdt, maxFDs, fds, private, mode, dentry uint64
+	okFiles                                 bool
 }
 
 func (b *builder) readFileForm() *fileForm {
 	if b.filesOf != nil {
 		return b.filesOf
 	}
-	f := &fileForm{}
+	f := &fileForm{locks: readLockFileForm(b.k)}
 	b.filesOf = f
-	l := typeOf(b.k, "struct file_lock")
-	var ok [7]bool
-	f.wait, ok[0] = at(l, "c.flc_wait", "fl_wait")
-	f.blocker, ok[1] = at(l, "c.flc_blocker", "fl_blocker", "fl_next")
-	_, f.chained = at(l, "c.flc_blocker", "fl_blocker")
-	f.flags, ok[2] = at(l, "c.flc_flags", "fl_flags")
-	f.kind, ok[3] = at(l, "c.flc_type", "fl_type")
-	f.owner, ok[4] = at(l, "c.flc_owner", "fl_owner")
-	f.pid, ok[5] = at(l, "c.flc_pid", "fl_pid")
-	f.file, ok[6] = at(l, "c.flc_file", "fl_file")
-	f.okLock = ok == [7]bool{true, true, true, true, true, true, true}
 	p := typeOf(b.k, "struct pipe_inode_info")
+	var ok [6]bool
 	f.readWait, ok[0] = at(p, "rd_wait", "wait")
 	f.writeWait, ok[1] = at(p, "wr_wait", "wait")
 	f.okPipe = ok[0] && ok[1]
@@ -48,7 +36,7 @@ func (b *builder) readFileForm() *fileForm {
 	f.private, ok[3] = at(o, "private_data")
 	f.mode, ok[4] = at(o, "f_mode")
 	f.dentry, ok[5] = at(o, "f_path.dentry", "f_dentry")
-	f.okFiles = ok[0] && ok[1] && ok[2] && ok[3] && ok[4] && ok[5] && b.forms.task.Files.Has()
+	f.okFiles = ok == [6]bool{true, true, true, true, true, true} && b.forms.task.Files.Has()
 	return f
 }
 
@@ -67,94 +55,45 @@ func (b *builder) pipeWait(s *stack, f *found) {
 	f.pipe = f.addr
 }
 
-// Flags of struct file_lock (include/linux/filelock.h).
-const (
-	flPOSIX = 1
-	flFlock = 2
-	flLease = 32
-	flOFD   = 1024
-)
-
-// fileLockWait makes of a wait queue in a struct file_lock the lock that is in the
-// way of that one.
-func (b *builder) fileLockWait(s *stack, f *found) {
-	form := b.readFileForm()
-	if !form.okLock {
-		return
-	}
-	own := f.addr - form.wait
-	blocker, ok := b.uint64At(own + form.blocker)
-	if !ok || blocker == 0 || !inKernel(blocker) {
-		return
-	}
-	// That one may wait itself (since 5.0): the lock that is held is at the end.
-	for range 64 {
-		if !form.chained {
-			break
-		}
-		next, ok := b.uint64At(blocker + form.blocker)
-		if !ok || next == 0 || !inKernel(next) || next == own {
-			break
-		}
-		blocker = next
-	}
-	flags, ok := b.uint32At(blocker + form.flags)
-	if !ok {
-		return
-	}
-	f.mode = Read
-	if v, ok := b.uint32At(own + form.kind); ok && v&0xff == 1 { // F_WRLCK
-		f.mode = Write
-	}
-	f.kind, f.addr, f.blocker, f.ring, f.pos = POSIXLock, blocker, blocker, nil, -1
-	switch {
-	case flags&flFlock != 0:
-		f.kind = Flock
-	case flags&flLease != 0:
-		f.kind = Lease
-	}
-	f.method, f.text = ByWaitList, "its file_lock names the one that is in the way"
-}
-
 // openFile is a descriptor that someone has open.
 type openFile struct {
 	leader int // index of the task
 	files  uint64
 	fd     int
 	file   uint64
+	other  bool // it is not for the lock itself, but for another one of the same file
 }
 
 // maxDescriptors bounds the descriptors of one process: the default of fs.nr_open.
 const maxDescriptors = 1 << 20
 
-// fileSearch is what is looked for among the open files of all processes: each
-// leads to the index of a lock.
+// fileWish is the index of a lock whose holder is looked for.
+type fileWish struct {
+	lock  int
+	other bool
+}
+
+// fileSearch is what is looked for among the open files of all processes.
 type fileSearch struct {
-	pipes  map[uint64]int // by struct pipe_inode_info
-	files  map[uint64]int // by struct file
-	owners map[uint64]int // by struct files_struct
+	pipes  map[uint64]int        // by struct pipe_inode_info
+	files  map[uint64][]fileWish // by struct file
+	owners map[uint64][]fileWish // by struct files_struct
 	found  map[int][]openFile
 }
 
 // fileHolders names who holds the pipes and file locks that are waited for.
 func (b *builder) fileHolders() {
-	q := &fileSearch{map[uint64]int{}, map[uint64]int{}, map[uint64]int{}, map[int][]openFile{}}
+	q := &fileSearch{map[uint64]int{}, map[uint64][]fileWish{}, map[uint64][]fileWish{}, map[int][]openFile{}}
 	form := b.readFileForm()
 	for i := range b.snap.Locks {
 		addr := uint64(b.snap.Locks[i].Addr)
 		switch b.snap.Locks[i].Kind {
 		case Pipe:
 			q.pipes[addr] = i
-		case Flock, Lease:
-			if file, ok := b.uint64At(addr + form.file); ok {
-				q.files[file] = i
-			}
-		case POSIXLock:
-			flags, _ := b.uint32At(addr + form.flags)
-			if file, ok := b.uint64At(addr + form.file); ok && flags&flOFD != 0 {
-				q.files[file] = i
-			} else if owner, ok := b.uint64At(addr + form.owner); ok {
-				q.owners[owner] = i
+		case Flock, Lease, POSIXLock:
+			b.wishLock(&form.locks, q, addr, fileWish{lock: i})
+			for _, other := range b.otherFileLocks(&form.locks, b.extra[i].fileWaiter, addr) {
+				b.wishLock(&form.locks, q, other, fileWish{lock: i, other: true})
 			}
 		}
 	}
@@ -187,6 +126,9 @@ func (b *builder) holdFiles(i int, found []openFile) {
 		case o.fd < 0:
 			text = "the lock belongs to its files_struct"
 		}
+		if o.other {
+			text += "; it is another lock of the same file that is in the way, too"
+		}
 		b.hold(Hold{Lock: i, Task: o.leader, Method: ByRecord, Sure: sure,
 			Evidence: []Evidence{{Value: kernel.Addr(max(o.file, o.files)), Text: text}}})
 	}
@@ -197,7 +139,7 @@ func (b *builder) holdFiles(i int, found []openFile) {
 	}
 	l.NoHolder = "nobody has it open"
 	if l.Kind != Pipe {
-		pid, ok := b.uint32At(uint64(l.Addr) + b.readFileForm().pid)
+		pid, ok := b.uint32At(uint64(l.Addr) + b.readFileForm().locks.pid)
 		l.NoHolder = "no process has the file open that is locked"
 		if ok && pid != 0 {
 			l.NoHolder += fmt.Sprintf("; process %d locked it", pid)
@@ -222,8 +164,8 @@ func (b *builder) searchFiles(form *fileForm, q *fileSearch) {
 		if b.ctx.Err() != nil {
 			return
 		}
-		if i, ok := q.owners[files]; ok {
-			q.found[i] = append(q.found[i], openFile{leader: b.task(tk), files: files, fd: -1})
+		for _, w := range q.owners[files] {
+			q.found[w.lock] = append(q.found[w.lock], openFile{leader: b.task(tk), files: files, fd: -1, other: w.other})
 		}
 		if len(q.pipes)+len(q.files) == 0 {
 			continue
@@ -267,8 +209,8 @@ func (b *builder) descriptors(form *fileForm, q *fileSearch, tk *task.Task, file
 }
 
 func (b *builder) descriptor(form *fileForm, q *fileSearch, tk *task.Task, fd int, file uint64) {
-	if i, ok := q.files[file]; ok {
-		q.found[i] = append(q.found[i], openFile{leader: b.task(tk), file: file, fd: fd})
+	for _, w := range q.files[file] {
+		q.found[w.lock] = append(q.found[w.lock], openFile{leader: b.task(tk), file: file, fd: fd, other: w.other})
 	}
 	if len(q.pipes) == 0 {
 		return

@@ -345,7 +345,7 @@ func (n *namer) folio(l *Lock) {
 // fileLock names the file that is locked.
 func (n *namer) fileLock(l *Lock) {
 	form := n.b.readFileForm()
-	file, ok := n.b.uint64At(uint64(l.Addr) + form.file)
+	file, ok := n.b.uint64At(uint64(l.Addr) + form.locks.file)
 	if !ok || file == 0 {
 		return
 	}

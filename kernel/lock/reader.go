@@ -129,13 +129,14 @@ type lockExtra struct {
 	work      uint64
 	wq        uint64
 	pipe      uint64
-	pipeWrite bool         // for room to write
-	blocker   uint64       // of a file lock: the one that is in the way
-	waiting   map[int]bool // the tasks that wait for it
-	carriers  []carrier
-	first     uint64 // the task that is the first in its queue
-	waiter    uint64 // a task that waits for it
-	rtBase    uint64 // the rt_mutex in a lock of PREEMPT_RT
+	pipeWrite bool // for room to write
+	// fileWaiter is the struct file_lock of one that waits for a file lock.
+	fileWaiter uint64
+	waiting    map[int]bool // the tasks that wait for it
+	carriers   []carrier
+	first      uint64 // the task that is the first in its queue
+	waiter     uint64 // a task that waits for it
+	rtBase     uint64 // the rt_mutex in a lock of PREEMPT_RT
 }
 
 func newBuilder(ctx context.Context, r *Reader, opt Options) *builder {

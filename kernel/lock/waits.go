@@ -23,11 +23,11 @@ type found struct {
 	pos    int
 	text   string
 	// What the kind's own code wants to know later.
-	work, wq, pipe, blocker uint64
-	id                      uint64 // tells apart what has the same address
-	purpose                 string
-	rtBase                  uint64 // the rt_mutex in a lock of PREEMPT_RT
-	pipeWrite               bool
+	work, wq, pipe, fileWaiter uint64
+	id                         uint64 // tells apart what has the same address
+	purpose                    string
+	rtBase                     uint64 // the rt_mutex in a lock of PREEMPT_RT
+	pipeWrite                  bool
 }
 
 // visit looks at a task that no processor runs.
@@ -572,7 +572,7 @@ func (b *builder) addWait(s *stack, f found, w Wait) {
 		}
 		x.ring = f.ring
 	}
-	x.work, x.wq, x.pipe, x.blocker = max(x.work, f.work), max(x.wq, f.wq), max(x.pipe, f.pipe), max(x.blocker, f.blocker)
+	x.work, x.wq, x.pipe, x.fileWaiter = max(x.work, f.work), max(x.wq, f.wq), max(x.pipe, f.pipe), max(x.fileWaiter, f.fileWaiter)
 	x.pipeWrite, x.rtBase = x.pipeWrite || f.pipeWrite, max(x.rtBase, f.rtBase)
 	if x.waiting == nil {
 		x.waiting = map[int]bool{}
