@@ -12,16 +12,41 @@ import (
 // part of, or else its address.
 func Name(l *lock.Lock) string {
 	name := l.Symbol
+	if name == "" {
+		name = purposeName(l)
+	}
 	if o := l.Object; name == "" && o != nil {
 		name = objectName(o)
 	}
 	if name == "" {
 		name = l.Addr.String()
 	}
-	if l.Kind == lock.BitLock {
+	switch l.Kind {
+	case lock.RCU:
+		if strings.Contains(l.Purpose, "expedited") {
+			name += " (expedited)"
+		}
+	case lock.BitLock:
 		name = fmt.Sprintf("bit %d of %s", l.Bit, name)
 	}
 	return name
+}
+
+// purposeName is what locks are called that have a name other than by where they lie:
+// pages and blocks, works and workqueues.
+func purposeName(l *lock.Lock) string {
+	switch {
+	case l.Kind == lock.Pipe && l.Object != nil:
+		return l.Object.Path
+	case l.Purpose == "":
+	case l.Kind == lock.BufferLock, l.Kind == lock.Work:
+		return l.Purpose
+	case l.Kind == lock.Workqueue:
+		return `"` + l.Purpose + `"`
+	case (l.Kind == lock.FolioLock || l.Kind == lock.Writeback) && l.Object != nil && l.Object.Path != "":
+		return strings.TrimSuffix(l.Purpose, " of the file") + " of " + l.Object.Path
+	}
+	return ""
 }
 
 // objectName is such as "mmap_lock of process 256 mmaphog", or "i_rwsem of

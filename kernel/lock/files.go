@@ -220,6 +220,7 @@ func (b *builder) descriptor(form *fileForm, q *fileSearch, tk *task.Task, fd in
 	if !ok || !wanted {
 		return
 	}
+	b.extra[i].pipeFile = file
 	mode, _ := b.uint32At(file + form.mode)
 	other := uint32(modeWrite) // what a reader waits for
 	if b.extra[i].pipeWrite {

@@ -30,6 +30,8 @@ type namer struct {
 	dentry             *ctype.Type
 	mm                 *ctype.Type
 	task               *ctype.Type
+	table              *vfs.HashTable // of dentries; nil before it is asked for, and where there is none
+	triedTable         bool
 }
 
 // name names all locks.
@@ -44,6 +46,9 @@ func (b *builder) name() {
 		}
 		n.lock(&b.snap.Locks[i])
 		n.byLocals(i)
+		n.buffer(&b.snap.Locks[i])
+		n.bucket(&b.snap.Locks[i])
+		n.pipePath(i)
 	}
 	b.freezeEdges()
 }

@@ -14,7 +14,7 @@ func (b *builder) rcuWait(s *stack, f *found, i int) {
 	f.kind, f.frame = RCU, i
 	f.addr, f.ring = b.rcuState(s.frames[i].fn.name), nil
 	f.pos = -1
-	if strings.Contains(s.frames[i].fn.name, "expedited") || s.has("synchronize_rcu_expedited") || s.has("synchronize_sched_expedited") {
+	if name := s.frames[i].fn.name; strings.Contains(name, "expedited") || strings.HasPrefix(name, "rcu_exp_") || s.has("synchronize_rcu_expedited") || s.has("synchronize_sched_expedited") {
 		f.bit = 1 // keeps the two sorts of grace periods apart
 	}
 }
@@ -127,7 +127,7 @@ func (b *builder) rcuCPU(i, cpu int, mask uint64) {
 		if o.Number != cpu || o.Task == nil {
 			continue
 		}
-		text := fmt.Sprintf("CPU %d has not been through a quiescent state (rcu_node.qsmask)", cpu)
+		text := fmt.Sprintf("CPU %d has not been through a quiescent state (rcu_node.%s)", cpu, map[bool]string{false: "qsmask", true: "expmask"}[b.snap.Locks[i].Bit == 1])
 		sure := Certain
 		if o.Task.Addr == o.Idle {
 			sure = Hint
@@ -151,7 +151,7 @@ func (b *builder) rcuReaders(i int, first uint64) int {
 		if tk != nil {
 			n++
 			b.hold(Hold{Lock: i, Task: b.task(tk), Mode: Read, Method: ByRecord, Sure: Certain,
-				Evidence: []Evidence{{Value: kernel.Addr(node), Text: "it was preempted inside of rcu_read_lock (rcu_node.gp_tasks)"}}})
+				Evidence: []Evidence{{Value: kernel.Addr(node), Text: "it was preempted inside of rcu_read_lock (rcu_node." + map[bool]string{false: "gp_tasks", true: "exp_tasks"}[b.snap.Locks[i].Bit == 1] + ")"}}})
 		}
 		return tk != nil
 	}

@@ -129,7 +129,8 @@ type lockExtra struct {
 	work      uint64
 	wq        uint64
 	pipe      uint64
-	pipeWrite bool // for room to write
+	pipeWrite bool   // for room to write
+	pipeFile  uint64 // a struct file of it that someone has open
 	// fileWaiter is the struct file_lock of one that waits for a file lock.
 	fileWaiter uint64
 	waiting    map[int]bool // the tasks that wait for it

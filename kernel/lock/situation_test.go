@@ -22,14 +22,14 @@ func TestSituations(t *testing.T) {
 					continue // they sleep interruptibly, for whatever may come
 				}
 				for _, tid := range s.Waiters {
-					checkSituation(t, p, s, tid)
+					checkSituation(t, p, boot.facts(t), s, tid)
 				}
 			}
 		})
 	}
 }
 
-func checkSituation(t *testing.T, p picture, s truth.Situation, tid int) {
+func checkSituation(t *testing.T, p picture, facts *truth.Truth, s truth.Situation, tid int) {
 	t.Helper()
 	w := p.wait[tid]
 	if w == nil {
@@ -55,7 +55,7 @@ func checkSituation(t *testing.T, p picture, s truth.Situation, tid int) {
 		"freeze":   "frozen file system struct super_block s_writers.rw_sem[0] " + s.Detail,
 		"rtnl":     "mutex rtnl_mutex",
 		"pi-futex": "rt_mutex struct futex_pi_state pi_mutex",
-		"pipe":     "pipe struct pipe_inode_info",
+		"pipe":     "pipe struct pipe_inode_info " + descriptorName(facts, s),
 	}[s.Name]
 	words := []string{string(l.Kind), l.Symbol, object.Type, object.Member, object.Comm, object.Path}
 	if object.Comm != "" {
@@ -70,6 +70,20 @@ func checkSituation(t *testing.T, p picture, s truth.Situation, tid int) {
 	if strings.Join(got, " ") != want {
 		t.Errorf("%s: found %q, want %q", s.Name, strings.Join(got, " "), want)
 	}
+}
+
+// descriptorName is what /proc/PID/fd says of the pipe that a situation's waiter reads.
+func descriptorName(facts *truth.Truth, s truth.Situation) string {
+	var fd int
+	if n, _ := fmt.Sscanf(s.Detail, "reads descriptor %d", &fd); n != 1 {
+		return ""
+	}
+	for _, task := range facts.Tasks {
+		if task.Pid == s.Waiters[0] {
+			return task.FDs[fd]
+		}
+	}
+	return ""
 }
 
 // TestPipe: the only one who has the other end of the planted pipe open is the one

@@ -98,6 +98,7 @@ func (b *builder) spinLock(s *stack, i, cpu int) (found, bool) {
 		}
 		f.addr, f.method, f.value = v.addr, v.method, v.addr
 		f.text = v.where
+		b.seqlock(&f)
 		return f, true
 	}
 	return f, false
@@ -294,9 +295,14 @@ func (b *builder) spinWord(i int) {
 		return
 	}
 	b.snap.Coverage.Read++
-	f := b.spins()
-	l.Held, l.State = f.state(v)
+	l.Held, l.State = b.spins().state(v)
 	l.HeldKnown = true
+	b.spinOrder(i, v)
+}
+
+// spinOrder puts those who spin for a spinlock, whose word is given, in their order.
+func (b *builder) spinOrder(i int, v uint32) {
+	f := b.spins()
 	if f.kind == spinQueued && f.hasNodes && v>>qTailCPU != 0 {
 		b.spinQueue(i, v)
 	} else if f.kind == spinQueued && v&qPending != 0 && v>>qTailCPU == 0 {
@@ -304,11 +310,18 @@ func (b *builder) spinWord(i int) {
 	}
 }
 
+// queuesFor tells whether a wait is one for a lock's spinlock. Readers of a seqlock wait
+// for its sequence.
+func (b *builder) queuesFor(wait, lock int) bool {
+	w := &b.snap.Waits[wait]
+	return w.Lock == lock && (b.snap.Locks[lock].Kind != Seqlock || w.Mode != Read)
+}
+
 // soleSpinner: with nobody in the queue, the one that waits is the pending one.
 func (b *builder) soleSpinner(i int) {
 	n, last := 0, -1
 	for w := range b.snap.Waits {
-		if b.snap.Waits[w].Lock == i {
+		if b.queuesFor(w, i) {
 			n, last = n+1, w
 		}
 	}
@@ -368,7 +381,7 @@ func (b *builder) orderSpinners(i int, queue []int, pending bool) {
 	outside := -1
 	for w := range b.snap.Waits {
 		wait := &b.snap.Waits[w]
-		if wait.Lock != i {
+		if !b.queuesFor(w, i) {
 			continue
 		}
 		if p, ok := place[b.snap.Tasks[wait.Task].CPU]; ok {

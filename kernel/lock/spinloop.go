@@ -79,4 +79,25 @@ func (b *builder) loopWord(i int) {
 	if !l.Held {
 		l.State = "free again"
 	}
+	b.writersOrder(i)
+}
+
+// writersOrder tells the state of the spinlock that a seqlock's writers take, where that
+// is known to lie beside the sequence.
+func (b *builder) writersOrder(i int) {
+	l := &b.snap.Locks[i]
+	off, ok := b.seqlockSpin()
+	if l.Kind != Seqlock || !ok {
+		return
+	}
+	word, ok := b.uint32At(uint64(l.Addr) + off)
+	if !ok {
+		return
+	}
+	held, text := b.spins().state(word)
+	if !held {
+		return
+	}
+	l.State += "; its spinlock is " + text
+	b.spinOrder(i, word)
 }

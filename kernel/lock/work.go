@@ -12,7 +12,7 @@ import (
 // kernel/workqueue_internal.h).
 type workForm struct {
 	ok                                      bool
-	entry, fn                               uint64 // of struct work_struct
+	entry, fn, data                         uint64 // of struct work_struct
 	barrierDone, barrierWork                uint64 // of struct wq_barrier
 	flusherDone                             uint64 // of struct wq_flusher
 	flusherList                             uint64
@@ -30,6 +30,7 @@ type worker struct {
 	task      uint64
 	work      uint64 // that it runs
 	fn        uint64
+	pwq       uint64 // the pool_workqueue, and the workqueue, that it is from
 	wq        uint64
 	scheduled uint64 // the head of those that it runs next
 }
@@ -43,6 +44,7 @@ func (b *builder) readWorkForm() workForm {
 		return off
 	}
 	f.entry, f.fn = get("struct work_struct", "entry"), get("struct work_struct", "func")
+	f.data = get("struct work_struct", "data")
 	f.barrierDone, f.barrierWork = get("struct wq_barrier", "done"), get("struct wq_barrier", "work")
 	f.wqList, f.wqPwqs = get("struct workqueue_struct", "list"), get("struct workqueue_struct", "pwqs")
 	f.wqName = get("struct workqueue_struct", "name")
@@ -109,8 +111,8 @@ func (b *builder) poolWorkers(f *workForm, pool uint64) {
 		w.task, _ = b.uint64At(w.addr + f.tsk)
 		w.work, _ = b.uint64At(w.addr + f.current)
 		w.fn, _ = b.uint64At(w.addr + f.currentFn)
-		if pwq, ok := b.uint64At(w.addr + f.pwq); ok && pwq != 0 {
-			w.wq, _ = b.uint64At(pwq + f.pwqWQ)
+		if w.pwq, _ = b.uint64At(w.addr + f.pwq); w.pwq != 0 {
+			w.wq, _ = b.uint64At(w.pwq + f.pwqWQ)
 		}
 		b.workerList = append(b.workerList, w)
 	}
@@ -228,5 +230,49 @@ func (b *builder) workHolders(i int) {
 	if none {
 		l.State = "no worker runs it"
 		l.NoHolder = "no worker has begun it"
+		if l.Kind == Work {
+			b.queuedBehind(i)
+		}
 	}
+}
+
+// The lowest bits of work_struct.data (enum in include/linux/workqueue.h), with the
+// address of a pool_workqueue above them while the work is queued.
+const (
+	workInactive = 1 << 1 // its queue runs as many as it may; before 5.15 delayed
+	workQueued   = 1 << 2
+)
+
+// queuedBehind names the workers that a queued work waits for, since its queue runs no
+// more at a time than it does.
+func (b *builder) queuedBehind(i int) {
+	addr := uint64(b.snap.Locks[i].Addr)
+	data, ok := b.uint64At(addr + b.works.data)
+	if !ok || data&workQueued == 0 {
+		return
+	}
+	for _, w := range b.workerList {
+		tk := b.live[w.task]
+		// There are 8 bits of flags, and more since 6.10 and for debugging.
+		if tk == nil || w.pwq == 0 || w.work == 0 || w.pwq != data&^0xff && w.pwq != data&^0x1ff && w.pwq != data&^0x3ff {
+			continue
+		}
+		l := &b.snap.Locks[i]
+		l.State = "queued" + b.queueName(w.wq)
+		if data&workInactive == 0 {
+			continue // it only waits for a free worker
+		}
+		l.State += ", which runs as many as it may"
+		b.hold(Hold{Lock: i, Task: b.task(tk), Method: ByRecord, Sure: Likely, Evidence: []Evidence{{Function: b.symbol(w.fn),
+			Value: kernel.Addr(data), Text: "the queue runs no more works at a time, and it runs one of them, " + b.symbol(w.fn)}}})
+	}
+}
+
+// queueName is the name of a workqueue, in words.
+func (b *builder) queueName(wq uint64) string {
+	name, err := b.k.CString(wq+b.works.wqName, 32)
+	if err != nil || wq == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" on the workqueue \"%s\"", cstr.Show(name))
 }

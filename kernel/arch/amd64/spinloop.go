@@ -63,9 +63,9 @@ func (t *tracker) spinLoop(first, last int) (SpinLoop, bool) {
 		switch in.Op {
 		case x86asm.PAUSE:
 			pause = true
-		case x86asm.TEST:
+		case x86asm.TEST, x86asm.AND:
 			imm, isImm := in.Args[1].(x86asm.Imm)
-			if !isImm || bits.OnesCount64(uint64(imm)) != 1 || found {
+			if !isImm || bits.OnesCount64(uint64(imm)) != 1 || found || in.Op == x86asm.AND && !t.asTest(i, last) {
 				continue
 			}
 			if m, ok := in.Args[0].(x86asm.Mem); ok {
@@ -81,6 +81,13 @@ func (t *tracker) spinLoop(first, last int) (SpinLoop, bool) {
 	}
 	loop.Taken = t.takes(&loop)
 	return loop, true
+}
+
+// asTest tells whether an AND is there for its flags: it changes a register, and the
+// branch that closes the loop follows it.
+func (t *tracker) asTest(i, last int) bool {
+	_, ok := register(t.list[i].inst.Args[0])
+	return ok && i+1 == last
 }
 
 // loaded finds the load of the register that an instruction tests.

@@ -31,6 +31,22 @@ func TestSpinLoop(t *testing.T) {
 			0xa8, 0x01, // test $1,%al
 			0x75, 0xf7, // jne pause
 			0xc3}, 4, amd64.SpinLoop{Base: amd64.BX, HasBase: true, Disp: 0x10, Size: 4}, true},
+		{"bit_spin_lock, as gcc 12 has it in ___d_drop of 6.1", []byte{
+			0xf0, 0x48, 0x0f, 0xba, 0x28, 0x00, // lock btsq $0,(%rax)
+			0x72, 0x01, // jb pause
+			0xc3,
+			0xf3, 0x90, // pause
+			0x48, 0x8b, 0x10, // mov (%rax),%rdx
+			0x83, 0xe2, 0x01, // and $1,%edx
+			0x75, 0xf6, // jne pause
+			0xeb, 0xeb}, 11, amd64.SpinLoop{Base: amd64.AX, HasBase: true, Size: 8, Taken: true}, true},
+		{"a count", []byte{
+			0xf3, 0x90, // pause
+			0x48, 0x8b, 0x10, // mov (%rax),%rdx
+			0x83, 0xe2, 0x01, // and $1,%edx
+			0x48, 0x01, 0xd1, // add %rdx,%rcx
+			0x75, 0xf3, // jne pause
+			0xc3}, 2, amd64.SpinLoop{}, false},
 		{"a variable", []byte{
 			0xf3, 0x90, // pause
 			0x0f, 0xb6, 0x07, // movzbl (%rdi),%eax
