@@ -55,9 +55,29 @@ func Show(b []byte) string {
 // ShowC is Show of the bytes before the first NUL.
 func ShowC(b []byte) string { return Show(Trim(b)) }
 
-func plain(b []byte) bool {
-	for _, c := range b {
-		if c < 0x20 || c >= 0x7f || c == '\\' {
+// maxStrange bounds names that must be escaped, which no name in C is.
+const maxStrange = 64
+
+// Name returns a name out of debug information or a symbol table as Show does, but
+// costs nothing for what is a name in C, and keeps only the first bytes of others.
+func Name[S string | []byte](name S) string {
+	if plain(name) {
+		return string(name)
+	}
+	return Show([]byte(name[:min(len(name), maxStrange)]))
+}
+
+// Path is Show for the path of a source file; it costs nothing for a plain one.
+func Path(path string) string {
+	if plain(path) {
+		return path
+	}
+	return Show([]byte(path))
+}
+
+func plain[S string | []byte](b S) bool {
+	for i := range len(b) {
+		if c := b[i]; c < 0x20 || c >= 0x7f || c == '\\' {
 			return false
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/kmortem/mortem/kernel/cstr"
 	"github.com/kmortem/mortem/kernel/debuginfo/elffile"
 )
 
@@ -35,7 +36,7 @@ func convertSymbols(file *elffile.File, list []elffile.Symbol) []Symbol {
 	for i := range list {
 		sym := &list[i]
 		symbols = append(symbols, Symbol{
-			Name:   sym.Name,
+			Name:   cstr.Name(sym.Name),
 			Addr:   sym.Value,
 			Size:   sym.Size,
 			Kind:   symbolKind(file, sym),

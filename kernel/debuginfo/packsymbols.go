@@ -3,6 +3,8 @@ package debuginfo
 import (
 	"encoding/binary"
 	"errors"
+
+	"github.com/kmortem/mortem/kernel/cstr"
 )
 
 // encodeSymbols writes symbols in columns, ascending by address: the number;
@@ -66,7 +68,7 @@ func decodeSymbols(data []byte) (*Symbols, error) {
 		if end == len(names) {
 			return nil, errSymbols
 		}
-		list[i].Name, names = names[:end], names[end+1:]
+		list[i].Name, names = cstr.Name(names[:end]), names[end+1:]
 	}
 	return NewSymbols(list), nil
 }

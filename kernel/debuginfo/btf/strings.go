@@ -49,17 +49,5 @@ func (s *stringTable) at(off uint32) string {
 	return text
 }
 
-// maxDamaged bounds names that must be escaped, which no name in C is.
-const maxDamaged = 64
-
 // show returns the string at an offset, fit to be shown.
-func (s *stringTable) show(off uint32) string {
-	name := s.at(off)
-	for i := range len(name) {
-		// Base types have blanks in their names.
-		if name[i] < ' ' || name[i] >= 0x7f || name[i] == '\\' {
-			return cstr.Show([]byte(name[:min(len(name), maxDamaged)]))
-		}
-	}
-	return name
-}
+func (s *stringTable) show(off uint32) string { return cstr.Name(s.at(off)) }

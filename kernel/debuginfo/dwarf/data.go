@@ -26,7 +26,7 @@ type Data struct {
 	store   Store
 	split   bool // has units in .dwo files, whose places no index knows
 	budget  *budget
-	unread  atomic.Int64 // members and constants that may yet be decoded
+	unread  atomic.Int64 // members, constants, parameters and ranges that may yet be decoded
 
 	enumOnce    sync.Once
 	enumerators nameTable
@@ -44,6 +44,8 @@ type Data struct {
 	lines  map[lineKey]*lineTable
 	codes  map[*unit]*unitCode
 	frames map[uint64][]Frame
+
+	remembered int // what frames holds, see weight
 }
 
 // Options say what goes with the main file.
@@ -230,11 +232,12 @@ func (b *budget) spend(n int) error {
 	return nil
 }
 
-// spendMember takes one member from the budget: in sound files there are fewer
-// members than bytes, in damaged ones structs can share theirs.
-func (d *Data) spendMember() error {
-	if d.unread.Add(-1) < 0 {
-		return errors.New("structs have more members than the file has bytes: it must be damage")
+// spend takes parts of types and functions from the budget: in sound files there are
+// fewer of them than bytes, in damaged ones structs can share their members, and
+// functions their ranges.
+func (d *Data) spend(parts int) error {
+	if d.unread.Add(-int64(parts)) < 0 {
+		return errors.New("types and functions have more parts than the file has bytes: it must be damage")
 	}
 	return nil
 }

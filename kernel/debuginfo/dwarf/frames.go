@@ -45,9 +45,18 @@ type codeRange struct {
 	die int // offset in the section
 }
 
-// maxFrames bounds how many addresses Frames remembers: the stacks of one dump
-// share most of theirs.
-const maxFrames = 1 << 14
+// maxRemembered bounds what Frames remembers, in frames, ranges and locals: the
+// stacks of one dump share most of their addresses.
+const maxRemembered = 1 << 18
+
+// weight is what the frames of an address count in that.
+func weight(frames []Frame) int {
+	n := 1
+	for i := range frames {
+		n += 1 + len(frames[i].Ranges) + len(frames[i].Locals)
+	}
+	return n
+}
 
 // Frames returns the functions at an address, as linked, from the innermost
 // inlined one outwards; nil where there is no function. They are not to be
@@ -65,8 +74,10 @@ func (d *Data) Frames(addr uint64) (frames []Frame, err error) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if len(d.frames) >= maxFrames {
+	n := weight(frames)
+	if d.remembered += n; d.remembered > maxRemembered {
 		clear(d.frames)
+		d.remembered = n
 	}
 	d.frames[addr] = frames
 	return frames, nil
@@ -150,6 +161,9 @@ func (d *Data) codeOf(u *unit) (*unitCode, error) {
 			continue
 		}
 		ranges, _ := d.rangesOf(info, &e)
+		if err := d.spend(len(ranges)); err != nil {
+			return nil, err
+		}
 		for _, r := range ranges {
 			code.functions = append(code.functions, codeRange{r, t.start})
 		}
@@ -189,7 +203,7 @@ func (w *frameWalk) function(e *die, frameBase []byte) error {
 		f.FrameBase = e.frameBase.block
 	}
 	origin := d.origin(e)
-	f.Name = d.space.string(origin.name)
+	f.Name = d.space.show(origin.name)
 	f.Type = d.typeAt(origin.place())
 	if err := w.block(e, &f); err != nil {
 		return err
@@ -252,7 +266,7 @@ func (w *frameWalk) local(e *die) (Local, bool) {
 	if origin.name == 0 || origin.declared {
 		return Local{}, false
 	}
-	local := Local{Name: d.space.string(origin.name), Type: d.typeOf(&origin), Parameter: e.shape.tag == tagFormalParameter, DeclLine: int(origin.line)}
+	local := Local{Name: d.space.show(origin.name), Type: d.typeOf(&origin), Parameter: e.shape.tag == tagFormalParameter, DeclLine: int(origin.line)}
 	value := e.constValue
 	if value.class == classNone {
 		value = origin.constValue

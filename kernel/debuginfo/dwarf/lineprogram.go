@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"path"
 	"slices"
+
+	"github.com/kmortem/mortem/kernel/cstr"
 )
 
 // row is one row of a line table: the code from addr on, up to the next row,
@@ -21,6 +23,7 @@ type row struct {
 type lineTable struct {
 	files []string // by the numbers that DW_AT_decl_file and the like use
 	rows  []row    // ascending by address
+	err   error    // why there are none
 }
 
 // lineHeader is the header of a line number program (DWARF 5, 6.2.4).
@@ -33,25 +36,21 @@ type lineHeader struct {
 	opcodeBase uint8
 	lengths    []byte // number of arguments of each standard opcode
 	files      []string
+	room       int // bytes that the paths may yet have
 	program    cursor
 }
 
 var errLines = errors.New("line number program is damaged")
 
-// lineBudget is how many bytes of programs may yet be run. In sound files each
-// byte belongs to one program; in forged ones programs can overlap.
+// lineBudget is how many bytes of headers and programs may yet be read. In sound
+// files each byte belongs to one unit's; in forged ones they can overlap.
 type lineBudget struct{ left int }
 
 func newLineBudget(f *file) *lineBudget { return &lineBudget{2*len(f.code().Line) + 1<<16} }
 
 // readLines runs the program at an offset of .debug_line.
 func (d *Data) readLines(u *unit, offset uint64, compDir string, budget *lineBudget) (*lineTable, error) {
-	h, err := d.lineHeader(u, offset, compDir)
-	if err == nil {
-		if budget.left -= len(h.program.data) - h.program.off; budget.left < 0 {
-			err = fmt.Errorf("%w: it overlaps with too many others", errLines)
-		}
-	}
+	h, err := d.lineHeader(u, offset, compDir, budget)
 	if err != nil {
 		return nil, fmt.Errorf("%s: .debug_line+%#x: %w", u.file.File, offset, err)
 	}
@@ -76,7 +75,7 @@ func (d *Data) readLines(u *unit, offset uint64, compDir string, budget *lineBud
 }
 
 // lineHeader reads the header and the tables of directories and files.
-func (d *Data) lineHeader(u *unit, offset uint64, compDir string) (*lineHeader, error) {
+func (d *Data) lineHeader(u *unit, offset uint64, compDir string, budget *lineBudget) (*lineHeader, error) {
 	c := cursor{data: u.file.code().Line}
 	c.skip(offset)
 	length, size := uint64(c.u32()), uint8(4)
@@ -86,8 +85,11 @@ func (d *Data) lineHeader(u *unit, offset uint64, compDir string) (*lineHeader, 
 	if c.bad || length > uint64(len(c.data)-c.off) {
 		return nil, errLines
 	}
+	if budget.left -= int(length); budget.left < 0 {
+		return nil, fmt.Errorf("%w: it overlaps with too many others", errLines)
+	}
 	c.data = c.data[:c.off+int(length)]
-	h := &lineHeader{version: c.u16()}
+	h := &lineHeader{version: c.u16(), room: pathRatio*int(length) + 4*maxPath}
 	if h.version < 2 || h.version > 5 {
 		return nil, fmt.Errorf("%w: version %d", errLines, h.version)
 	}
@@ -140,18 +142,35 @@ func (h *lineHeader) readFiles2(c *cursor, compDir string) {
 		dir := c.uleb()
 		c.skipLeb()
 		c.skipLeb()
-		if dir < uint64(len(dirs)) {
-			s = joinPath(dirs[dir], s)
-		}
-		h.files = append(h.files, s)
+		h.addFile(c, dirs, dir, s)
 	}
+}
+
+// The bounds on paths: each of a few bytes can stand for a long one, for directories
+// and in version 5 strings are shared.
+const (
+	maxPath   = 4096 // PATH_MAX
+	pathRatio = 64   // bytes of paths for each one of the table
+)
+
+// addFile enters a file, whose path begins with that of its directory.
+func (h *lineHeader) addFile(c *cursor, dirs []string, dir uint64, name string) {
+	parent := ""
+	if dir < uint64(len(dirs)) {
+		parent = dirs[dir]
+	}
+	if h.room -= len(parent) + len(name); h.room < 0 {
+		c.fail()
+		return
+	}
+	h.files = append(h.files, cstr.Path(joinPath(parent, name)))
 }
 
 // readFiles5 reads the tables of version 5, which describe themselves.
 // Directory 0 is that of the compilation.
 func (h *lineHeader) readFiles5(d *Data, c *cursor, forms *unit) {
 	var dirs []string
-	d.lineEntries(c, forms, func(name string, _ uint64) {
+	h.entries(d, c, forms, func(name string, _ uint64) {
 		if len(dirs) > 0 {
 			name = relative(name, dirs[0])
 		}
@@ -160,16 +179,11 @@ func (h *lineHeader) readFiles5(d *Data, c *cursor, forms *unit) {
 	if len(dirs) > 0 {
 		dirs[0] = ""
 	}
-	d.lineEntries(c, forms, func(name string, dir uint64) {
-		if dir < uint64(len(dirs)) {
-			name = joinPath(dirs[dir], name)
-		}
-		h.files = append(h.files, name)
-	})
+	h.entries(d, c, forms, func(name string, dir uint64) { h.addFile(c, dirs, dir, name) })
 }
 
-// lineEntries reads one table: the formats of its columns, then the entries.
-func (d *Data) lineEntries(c *cursor, forms *unit, visit func(name string, dir uint64)) {
+// entries reads one table: the formats of its columns, then the entries.
+func (h *lineHeader) entries(d *Data, c *cursor, forms *unit, visit func(name string, dir uint64)) {
 	const contentPath, contentDirectory = 1, 2
 	type column struct{ content, form uint64 }
 	columns := make([]column, c.u8())
@@ -177,7 +191,7 @@ func (d *Data) lineEntries(c *cursor, forms *unit, visit func(name string, dir u
 		columns[i] = column{c.uleb(), c.uleb()}
 	}
 	n := c.uleb()
-	if n > 1<<16 || n > uint64(len(c.data)-c.off) {
+	if n > 1<<16 || n > uint64(len(c.data)-c.off) || n > 0 && len(columns) == 0 {
 		c.fail()
 		return
 	}
@@ -185,6 +199,9 @@ func (d *Data) lineEntries(c *cursor, forms *unit, visit func(name string, dir u
 		name, dir := "", uint64(0)
 		for _, col := range columns {
 			v := readLineValue(d, c, col.form, forms)
+			if h.room -= len(v.text); h.room < 0 {
+				c.fail()
+			}
 			switch col.content {
 			case contentPath:
 				name = v.text

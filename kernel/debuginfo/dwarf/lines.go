@@ -23,24 +23,24 @@ func (d *Data) linesOf(info *unitInfo) (*lineTable, error) {
 	}
 	key := lineKey{u.file, info.stmtList.u}
 	if t := d.cachedLines(key); t != nil {
-		return t, nil
+		return t, t.err
 	}
 	d.linesMu.Lock()
 	defer d.linesMu.Unlock()
 	if t := d.cachedLines(key); t != nil {
-		return t, nil
+		return t, t.err
 	}
 	if d.lineBudgets[u.file] == nil {
 		d.lineBudgets[u.file] = newLineBudget(u.file)
 	}
 	t, err := d.readLines(u, info.stmtList.u, info.compDir, d.lineBudgets[u.file])
 	if err != nil {
-		return nil, err
+		t = &lineTable{err: err}
 	}
 	d.mu.Lock()
 	d.lines[key] = t
 	d.mu.Unlock()
-	return t, nil
+	return t, err
 }
 
 func (d *Data) cachedLines(key lineKey) *lineTable {

@@ -12,6 +12,8 @@ import (
 	"fmt"
 	"sort"
 	"sync"
+
+	"github.com/kmortem/mortem/kernel/cstr"
 )
 
 // Sections are the debug sections of one file; nil where the file has none.
@@ -143,3 +145,12 @@ func (s *space) name(p place) []byte {
 
 // string returns the string at a place, "" for nowhere.
 func (s *space) string(p place) string { return string(s.name(p)) }
+
+// maxShown bounds names that are handed out. KSYM_NAME_LEN is 512.
+const maxShown = 512
+
+// show returns the string at a place, fit to be shown.
+func (s *space) show(p place) string {
+	name := s.name(p)
+	return cstr.Name(name[:min(len(name), maxShown)])
+}

@@ -1,6 +1,7 @@
 package dwarf
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 
@@ -31,7 +32,7 @@ func (d *Data) members(t *ctype.Type, e *die, table *shapes) ctype.Body {
 		}
 		m, err := d.member(child)
 		if err == nil {
-			err = d.spendMember()
+			err = d.spend(1)
 		}
 		if err != nil {
 			body.Err = err
@@ -48,7 +49,7 @@ func (d *Data) members(t *ctype.Type, e *die, table *shapes) ctype.Body {
 
 // member decodes one member.
 func (d *Data) member(e *die) (ctype.Member, error) {
-	m := ctype.Member{Name: d.space.string(e.name), Type: d.typeOf(e)}
+	m := ctype.Member{Name: d.space.show(e.name), Type: d.typeOf(e)}
 	offset, ok := memberOffset(e)
 	if !ok {
 		return m, fmt.Errorf("member %q at %s has a location that is not a constant", m.Name, d.space.describe(e.place()))
@@ -122,8 +123,8 @@ func (d *Data) makeEnum(t *ctype.Type, e *die, table *shapes) *ctype.Type {
 			if child.shape.tag != tagEnumerator {
 				return true
 			}
-			body.Enumerators = append(body.Enumerators, ctype.Enumerator{Name: d.space.string(child.name), Value: int64(child.constValue.u)})
-			body.Err = d.spendMember()
+			body.Enumerators = append(body.Enumerators, ctype.Enumerator{Name: d.space.show(child.name), Value: int64(child.constValue.u)})
+			body.Err = d.spend(1)
 			return body.Err == nil
 		})
 		if body.Err == nil {
@@ -222,12 +223,14 @@ type mark struct {
 
 func (d *Data) marks(e *die, table *shapes) ([]mark, error) {
 	var list []mark
+	var spent error
 	err := d.children(e, table, func(c *die) bool {
 		offset, _ := memberOffset(c)
-		list = append(list, mark{d.space.string(c.name), uint64(offset), c.bitOffset.u, c.bitSize.u, c.dataBitOffset.u, c.constValue.u, c.line})
-		return true
+		list = append(list, mark{d.space.show(c.name), uint64(offset), c.bitOffset.u, c.bitSize.u, c.dataBitOffset.u, c.constValue.u, c.line})
+		spent = d.spend(1)
+		return spent == nil
 	})
-	return list, err
+	return list, cmp.Or(spent, err)
 }
 
 func (d *Data) sameChildren(a *die, aTable *shapes, b *die, bTable *shapes) bool {

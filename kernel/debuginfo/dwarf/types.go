@@ -1,6 +1,7 @@
 package dwarf
 
 import (
+	"cmp"
 	"fmt"
 	"iter"
 
@@ -165,7 +166,7 @@ func (d *Data) cache(p place, t *ctype.Type) *ctype.Type {
 // types, is left for later.
 func (d *Data) makeType(e *die, table *shapes) *ctype.Type {
 	size, _ := e.byteSize.constant(maxBytes)
-	t := &ctype.Type{Name: d.space.string(e.name), Bytes: int64(size)}
+	t := &ctype.Type{Name: d.space.show(e.name), Bytes: int64(size)}
 	switch e.shape.tag {
 	case tagBaseType:
 		d.makeBase(t, e)
@@ -240,10 +241,10 @@ func (d *Data) makeBase(t *ctype.Type, e *die) {
 func (d *Data) makeArray(e *die, table *shapes) *ctype.Type {
 	var counts []int64
 	err := d.children(e, table, func(child *die) bool {
-		if child.shape.tag == tagSubrangeType && len(counts) < maxDimensions {
+		if child.shape.tag == tagSubrangeType {
 			counts = append(counts, subrangeCount(child))
 		}
-		return true
+		return len(counts) < maxDimensions
 	})
 	if err != nil {
 		return broken(err)
@@ -301,17 +302,20 @@ func (d *Data) makeFunc(t *ctype.Type, e *die, table *shapes) *ctype.Type {
 		origin, table = next, nextTable
 	}
 	_ = d.children(&origin, table, func(child *die) bool {
-		t.Variadic = t.Variadic || child.shape.tag == tagUnspecifiedParam
-		return true
+		t.Variadic = child.shape.tag == tagUnspecifiedParam
+		return !t.Variadic && d.spend(1) == nil
 	})
 	return d.lazy(t, func() ctype.Body {
 		body := ctype.Body{Elem: d.elem(&origin)}
+		var spent error
 		body.Err = d.children(&origin, table, func(child *die) bool {
 			if child.shape.tag == tagFormalParameter {
-				body.Params = append(body.Params, ctype.Param{Name: d.space.string(child.name), Type: d.typeOf(child)})
+				body.Params = append(body.Params, ctype.Param{Name: d.space.show(child.name), Type: d.typeOf(child)})
 			}
-			return true
+			spent = d.spend(1)
+			return spent == nil
 		})
+		body.Err = cmp.Or(spent, body.Err)
 		return body
 	})
 }
