@@ -2,14 +2,13 @@ package census
 
 import (
 	"cmp"
-	"fmt"
 	"maps"
 	"slices"
 
 	"github.com/kmortem/mortem/kernel"
+	"github.com/kmortem/mortem/kernel/memcg"
 	"github.com/kmortem/mortem/kernel/slab"
 	"github.com/kmortem/mortem/kernel/sweep"
-	"github.com/kmortem/mortem/kernel/vfs"
 )
 
 // load is how many objects are charged to one memory cgroup.
@@ -85,21 +84,19 @@ func mergeCharges(k *kernel.Kernel, list []chargeTally, cover *kernel.Coverage) 
 			byAddr[addr] = load{sum.objects + l.objects, sum.bytes + l.bytes}
 		}
 	}
-	var m memcgLayout
-	resolved := k.Resolve(&m)
+	groups, resolved := memcg.New(k)
 	for _, addr := range slices.Sorted(maps.Keys(byAddr)) {
 		id, l := -1, byAddr[addr]
 		if addr != 0 {
-			b, err := []byte(nil), resolved
+			err := resolved
 			if err == nil {
-				b, err = k.Peek(addr, make([]byte, m.Span()))
+				id, err = groups.ID(addr)
 			}
 			if err != nil {
-				cover.Fail(fmt.Errorf("struct mem_cgroup at %#x: %w", addr, err))
+				cover.Fail(err)
 				c.unknown += l.objects
 				continue
 			}
-			id = int(m.ID.Get(b))
 		}
 		sum := c.loads[id]
 		c.loads[id] = load{sum.objects + l.objects, sum.bytes + l.bytes}
@@ -109,11 +106,11 @@ func mergeCharges(k *kernel.Kernel, list []chargeTally, cover *kernel.Coverage) 
 
 // inodeMemcgs are the inodes by memory cgroup, those with the most first; none where
 // all belong to no cgroup.
-func inodeMemcgs(fs *vfs.FS, c *charged) []InodeMemcg {
+func inodeMemcgs(k *kernel.Kernel, c *charged, cover *kernel.Coverage) []InodeMemcg {
 	if c == nil || len(c.loads) == 0 || len(c.loads) == 1 && c.loads[-1].objects > 0 {
 		return nil
 	}
-	names := memcgPaths(fs)
+	names := memcgPaths(k, cover)
 	var list []InodeMemcg
 	for id, l := range c.loads {
 		list = append(list, InodeMemcg{ID: id, Path: names[id], Inodes: l.objects, Bytes: l.bytes})

@@ -227,7 +227,7 @@ func (c *inodeCensus) bySlabs(ctx context.Context) error {
 	c.r.Caches = cacheReport(result)
 	if c.r.WhyNotCharged == "" {
 		all := mergeCharges(c.fs.Kernel(), charges, &c.r.Coverage)
-		c.r.Memcgs, c.r.UnknownCharged = inodeMemcgs(c.fs, all), all.unknown
+		c.r.Memcgs, c.r.UnknownCharged = inodeMemcgs(c.fs.Kernel(), all, &c.r.Coverage), all.unknown
 	}
 	c.total = tallies[0]
 	for _, t := range tallies[1:] {

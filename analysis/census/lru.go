@@ -87,7 +87,7 @@ func (d *describer) describeMemcgs(unused map[int]int64) {
 	if len(unused) < 2 && len(ids) < 2 {
 		return // there are no memory cgroups
 	}
-	names := memcgPaths(d.fs)
+	names := memcgPaths(d.fs.Kernel(), &d.r.Coverage)
 	for id, shown := range ids {
 		if !shown {
 			continue

@@ -2,34 +2,11 @@ package task
 
 import (
 	"fmt"
-	"slices"
-	"strings"
 
 	"github.com/kmortem/mortem/kernel"
+	"github.com/kmortem/mortem/kernel/cgroup"
 	"github.com/kmortem/mortem/kernel/cstr"
 )
-
-// cgroupLayout is struct cgroup (include/linux/cgroup-defs.h). What changed: its
-// name is that of its directory's dentry until 3.9, a struct cgroup_name until 3.14
-// (and in RHEL 7), and that of its kernfs_node since 3.15; its parent is self.parent
-// since 3.16 and a member of its own before; the hierarchy is root in all releases,
-// of another type until 3.14.
-type cgroupLayout struct {
-	kernel.Layout `kernel:"struct cgroup"`
-	Node          kernel.U64 `kernel:"kn,optional"`
-	Name          kernel.U64 `kernel:"name,optional"`
-	Dentry        kernel.U64 `kernel:"dentry,optional"`
-	Parent        kernel.U64 `kernel:"parent,optional"`
-	Root          kernel.U64 `kernel:"root,optional"`
-}
-
-// nodeLayout is struct kernfs_node (include/linux/kernfs.h). parent was renamed in
-// 6.15.
-type nodeLayout struct {
-	kernel.Layout `kernel:"struct kernfs_node"`
-	Parent        kernel.U64 `kernel:"parent|__parent"`
-	Name          kernel.U64 `kernel:"name"`
-}
 
 // setLayout is struct css_set. dfl_cgrp, the group in the one hierarchy of version
 // 2, is there since 3.16.
@@ -39,19 +16,14 @@ type setLayout struct {
 	Default       kernel.U64   `kernel:"dfl_cgrp,optional"`
 }
 
-// groupReader knows the layouts of control groups.
+// groupReader knows how tasks are in control groups.
 type groupReader struct {
 	k      *kernel.Kernel
-	ok     bool // the kernel has control groups
+	groups *cgroup.Reader // nil where the kernel has none
 	set    setLayout
-	group  cgroupLayout
-	node   nodeLayout
 	of     kernel.U64 // cgroup_subsys_state.cgroup
 	kind   kernel.U64 // cgroup_subsys_state.ss
 	named  kernel.U64 // cgroup_subsys.name
-	idAt   uint64     // cgroup_root.hierarchy_id
-	hasID  bool
-	nameAt uint64 // cgroup_name.name
 }
 
 func (g *groupReader) resolve(k *kernel.Kernel) {
@@ -65,27 +37,16 @@ func (g *groupReader) resolve(k *kernel.Kernel) {
 		kernel.Layout `kernel:"struct cgroup_subsys"`
 		Name          kernel.U64 `kernel:"name,optional"`
 	}
-	if k.Resolve(&g.set) != nil || k.Resolve(&g.group) != nil || k.Resolve(&state) != nil {
+	if k.Resolve(&g.set) != nil || k.Resolve(&state) != nil {
 		return
 	}
-	g.ok, g.of, g.kind = true, state.Cgroup, state.Subsys
+	groups, err := cgroup.New(k)
+	if err != nil {
+		return
+	}
+	g.groups, g.of, g.kind = groups, state.Cgroup, state.Subsys
 	if k.Resolve(&subsys) == nil {
 		g.named = subsys.Name
-	}
-	if k.Resolve(&g.node) != nil {
-		g.group.Node = kernel.U64{}
-	}
-	if t, err := k.Type("struct cgroup_name"); err == nil {
-		if f, err := t.Field("name"); err == nil {
-			g.nameAt = uint64(f.Offset)
-		}
-	}
-	for _, name := range []string{"struct cgroup_root", "struct cgroupfs_root"} {
-		if t, err := k.Type(name); err == nil {
-			if f, err := t.Field("hierarchy_id"); err == nil {
-				g.idAt, g.hasID = uint64(f.Offset), true
-			}
-		}
 	}
 }
 
@@ -102,7 +63,7 @@ type Cgroup struct {
 // first error.
 func (d *Details) Cgroups(m *More) ([]Cgroup, error) {
 	g := &d.group
-	if !g.ok || m.cgroups == 0 {
+	if g.groups == nil || m.cgroups == 0 {
 		return nil, nil
 	}
 	b, err := d.k.Peek(m.cgroups, make([]byte, g.set.Span()))
@@ -174,96 +135,18 @@ func (g *groupReader) controller(state uint64) string {
 // read reads a control group, and where its hierarchy's root structure is.
 func (g *groupReader) read(addr uint64) (c Cgroup, root uint64, err error) {
 	c.Addr = addr
-	if g.group.Root.Has() {
-		if root, err = g.k.Uint64(addr + g.group.Root.Offset()); err != nil {
-			return c, 0, fmt.Errorf("struct cgroup at %#x: %w", addr, err)
-		}
-		if g.hasID {
-			if id, err := g.k.Uint32(root + g.idAt); err == nil {
-				c.Hierarchy = int(id)
-			}
-		}
+	if root, c.Hierarchy, err = g.groups.Hierarchy(addr); err != nil {
+		return c, 0, err
 	}
-	c.Path, err = g.path(addr)
+	c.Path, err = g.groups.Path(addr)
 	return c, root, err
 }
 
 // CgroupPath is the path of the struct cgroup at a kernel virtual address in its
 // hierarchy, escaped.
-func (d *Details) CgroupPath(addr uint64) (string, error) { return d.group.path(addr) }
-
-// maxGroups bounds how deep control groups can be nested.
-const maxGroups = 4096
-
-// path climbs from a group to the root of its hierarchy, which has no name.
-func (g *groupReader) path(addr uint64) (string, error) {
-	at, up := addr, g.oldParent
-	if g.group.Node.Has() {
-		var err error
-		if at, err = g.k.Uint64(addr + g.group.Node.Offset()); err != nil {
-			return "", fmt.Errorf("struct cgroup at %#x: %w", addr, err)
-		}
-		up = g.nodeParent
+func (d *Details) CgroupPath(addr uint64) (string, error) {
+	if d.group.groups == nil {
+		return "", fmt.Errorf("struct cgroup at %#x: this kernel has no control groups: %w", addr, kernel.ErrNotFound)
 	}
-	var parts []string
-	for range maxGroups {
-		if at == 0 {
-			break
-		}
-		name, parent, err := up(at)
-		if err != nil {
-			return "…", fmt.Errorf("path of the struct cgroup at %#x: %w", addr, err)
-		}
-		if parent != 0 {
-			parts = append(parts, name)
-		}
-		at = parent
-	}
-	slices.Reverse(parts)
-	return "/" + strings.Join(parts, "/"), nil
-}
-
-func (g *groupReader) nodeParent(node uint64) (name string, parent uint64, err error) {
-	b, err := g.k.Peek(node, make([]byte, g.node.Span()))
-	if err != nil {
-		return "", 0, err
-	}
-	if parent = g.node.Parent.Get(b); parent == 0 {
-		return "", 0, nil
-	}
-	name, err = g.text(g.node.Name.Get(b))
-	return name, parent, err
-}
-
-func (g *groupReader) oldParent(group uint64) (name string, parent uint64, err error) {
-	if !g.group.Parent.Has() {
-		return "", 0, fmt.Errorf("struct cgroup has no parent: %w", kernel.ErrNotFound)
-	}
-	if parent, err = g.k.Uint64(group + g.group.Parent.Offset()); err != nil || parent == 0 {
-		return "", 0, err
-	}
-	switch {
-	case g.group.Name.Has() && g.nameAt != 0:
-		at, err := g.k.Uint64(group + g.group.Name.Offset())
-		if err != nil {
-			return "", 0, err
-		}
-		name, err = g.text(at + g.nameAt)
-		return name, parent, err
-	case g.group.Dentry.Has():
-		o, err := g.k.ObjectAt("struct cgroup", group)
-		if err != nil {
-			return "", 0, err
-		}
-		name, err = o.Field("dentry").Field("d_name.name").Text()
-		return name, parent, err
-	}
-	return "?", parent, nil
-}
-
-// text reads a group's name, which NAME_MAX bounds.
-func (g *groupReader) text(at uint64) (string, error) {
-	const longest = 256
-	b, err := g.k.CString(at, longest)
-	return cstr.Show(b), err
+	return d.group.groups.Path(addr)
 }
