@@ -45,6 +45,22 @@ type Arch interface {
 	// understand. code is the whole function, or at least what lies before
 	// the offset.
 	FrameAt(code []byte, offset int) (Frame, bool)
+	// SpinLoop looks whether a function is, at an offset of its code, in a loop
+	// that waits for one bit in memory. start is the function's address.
+	SpinLoop(code []byte, start uint64, offset int) (SpinLoop, bool)
+}
+
+// SpinLoop is a loop that does nothing but wait for a bit in memory to be cleared.
+type SpinLoop struct {
+	// The bit's word lies at Disp from a register, or at Disp itself.
+	Base    Reg
+	HasBase bool
+	Disp    int64
+	Size    int // bytes of the word
+	Bit     int
+	// Taken tells that the function takes the bit by an atomic instruction once it is
+	// clear, as a bit lock is.
+	Taken bool
 }
 
 // RegisterFile is what an architecture's registers are called and for.

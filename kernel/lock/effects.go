@@ -3,12 +3,12 @@ package lock
 import (
 	"strings"
 
-	"github.com/kmortem/mortem/kernel/arch/amd64"
+	"github.com/kmortem/mortem/kernel/arch/taken"
 )
 
 // effect is a function that takes or gives back a lock.
 type effect struct {
-	amd64.Effect
+	taken.Effect
 	kind Kind
 	mode Mode
 	lock string // the variable, for functions that are about one lock
@@ -48,17 +48,14 @@ var tagKinds = map[int]tagged{
 	tagBit: {BitLock, ""}, tagFolio: {FolioLock, ""}, tagBuffer: {BufferLock, ""}, tagRT: {RTMutex, ""},
 }
 
-func addEffect(tag int, e amd64.Effect, names ...string) {
+func addEffect(tag int, e taken.Effect, names ...string) {
 	e.Tag = tag
-	if e.Arg == 0 {
-		e.Arg = amd64.DI
-	}
 	for _, n := range names {
 		effects[n] = append(effects[n], effect{Effect: e, kind: tagKinds[tag].kind, mode: tagKinds[tag].mode})
 	}
 }
 
-func fixedEffect(tag int, e amd64.Effect, variable string, names ...string) {
+func fixedEffect(tag int, e taken.Effect, variable string, names ...string) {
 	e.Tag = tag
 	for _, n := range names {
 		effects[n] = append(effects[n], effect{Effect: e, kind: tagKinds[tag].kind, mode: tagKinds[tag].mode, lock: variable})
@@ -66,11 +63,11 @@ func fixedEffect(tag int, e amd64.Effect, variable string, names ...string) {
 }
 
 var (
-	take       = amd64.Effect{Take: true}
-	takeIf     = amd64.Effect{Take: true, Success: amd64.IfNonzero}
-	takeUnless = amd64.Effect{Take: true, Success: amd64.IfZero}
-	giveBack   = amd64.Effect{Give: true}
-	takeSecond = amd64.Effect{Take: true, Success: amd64.IfNonzero, Arg: amd64.SI}
+	take       = taken.Effect{Take: true}
+	takeIf     = taken.Effect{Take: true, Success: taken.IfNonzero}
+	takeUnless = taken.Effect{Take: true, Success: taken.IfZero}
+	giveBack   = taken.Effect{Give: true}
+	takeSecond = taken.Effect{Take: true, Success: taken.IfNonzero, Arg: 1}
 )
 
 // variants adds the endings that functions of spinlocks and rwlocks have.
@@ -154,11 +151,11 @@ func otherEffects() {
 }
 
 // effectsOf are what the function at an address does with locks.
-func (b *builder) effectsOf(target uint64) []amd64.Effect {
+func (b *builder) effectsOf(target uint64) []taken.Effect {
 	if list, ok := b.effects[target]; ok {
 		return list
 	}
-	var list []amd64.Effect
+	var list []taken.Effect
 	if name := b.symbol(target); name != "" && !strings.Contains(name, "+") {
 		name, _, _ = strings.Cut(name, " ")
 		for _, e := range effects[strip(name)] {

@@ -6,8 +6,8 @@ import (
 
 	"github.com/kmortem/mortem/kernel"
 	"github.com/kmortem/mortem/kernel/arch"
-	"github.com/kmortem/mortem/kernel/arch/amd64"
 	"github.com/kmortem/mortem/kernel/arch/archs"
+	"github.com/kmortem/mortem/kernel/arch/taken"
 	"github.com/kmortem/mortem/kernel/sched"
 	"github.com/kmortem/mortem/kernel/task"
 	"github.com/kmortem/mortem/kernel/unwind"
@@ -23,7 +23,11 @@ type Reader struct {
 	forms  *forms
 	arch   arch.Arch
 	regs   *arch.RegisterFile
-	arg    arch.Reg // that the first argument is passed in
+	// machine follows code; nil where that of the architecture cannot be followed.
+	machine taken.Machine
+	arg     arch.Reg // that the first argument is passed in
+	// currentTask is the offset of x86's variable that leads to the current task.
+	currentTask uint64
 }
 
 // Open resolves the structures of the kernel's locks. fs may be nil: locks in
@@ -39,7 +43,16 @@ func Open(k *kernel.Kernel, tasks *task.Reader, tracer *unwind.Tracer, fs *vfs.F
 		return nil, err
 	}
 	r := &Reader{k: k, tasks: tasks, tracer: tracer, fs: fs, forms: f, arch: a, regs: a.Registers()}
-	r.arg, _ = r.regs.ByName("di") // x0 elsewhere, which has the number 0
+	if r.machine, _ = a.(taken.Machine); r.machine != nil {
+		r.arg = r.machine.Convention().Args[0]
+	}
+	// pcpu_hot from 6.2 to 6.14, of which it is the first member.
+	for _, name := range []string{"current_task", "pcpu_hot"} {
+		if at, err := k.Symbol(name); err == nil {
+			r.currentTask = at
+			break
+		}
+	}
 	return r, nil
 }
 
@@ -105,8 +118,8 @@ type builder struct {
 	startsKnown bool
 	goneAt      map[uint64]int            // owners that are no live task
 	codes       map[uint64][]byte         // by function
-	effects     map[uint64][]amd64.Effect // by function
-	places      map[codeKey]*amd64.Outstanding
+	effects     map[uint64][]taken.Effect // by function
+	places      map[codeKey]*taken.Outstanding
 
 	frames  []unwind.Frame // room
 	compact []frame
@@ -143,7 +156,7 @@ type lockExtra struct {
 func newBuilder(ctx context.Context, r *Reader, opt Options) *builder {
 	return &builder{Reader: r, ctx: ctx, opt: opt, snap: &Snapshot{Coverage: r.k.NewCoverage()},
 		live: map[uint64]*task.Task{}, index: map[uint64]int{}, locks: map[lockKey]int{}, nodes: map[nodeKey]nodeAt{},
-		cpuOf: map[uint64]*unwind.CPU{}, funcs: map[uint64]*function{}, behind: map[int]uint64{}, codes: map[uint64][]byte{}, effects: map[uint64][]amd64.Effect{}, places: map[codeKey]*amd64.Outstanding{}, goneAt: map[uint64]int{}, holdAt: map[[2]int]int{}, waited: map[int]bool{},
+		cpuOf: map[uint64]*unwind.CPU{}, funcs: map[uint64]*function{}, behind: map[int]uint64{}, codes: map[uint64][]byte{}, effects: map[uint64][]taken.Effect{}, places: map[codeKey]*taken.Outstanding{}, goneAt: map[uint64]int{}, holdAt: map[[2]int]int{}, waited: map[int]bool{},
 		field: make([]byte, r.forms.task.Span()), visited: make([]byte, r.forms.task.Span())}
 }
 

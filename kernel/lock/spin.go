@@ -214,11 +214,17 @@ func (b *builder) callArgument(s *stack, i int) (uint64, bool) {
 	if !direct || !b.samePurpose(target, s.frames[i].fn) {
 		return 0, false
 	}
-	o, ok := b.arch.Argument(code, end, caller.fn.start, b.arg)
-	if !ok {
-		return 0, false
+	if o, ok := b.arch.Argument(code, end, caller.fn.start, b.arg); ok {
+		if v, ok := b.originValue(s, i+1, o); ok {
+			return v, true
+		}
 	}
-	return b.originValue(s, i+1, o)
+	// Where more than one way leads to the call, as to one out of line.
+	if o := b.outstanding(caller); o != nil {
+		v, _, ok := o.Argument(0, b.values(s, i+1))
+		return v, ok
+	}
+	return 0, false
 }
 
 // samePurpose tells whether a called function is the one of a frame or one of the

@@ -1,20 +1,12 @@
 package lock
 
-import (
-	"fmt"
-
-	"github.com/kmortem/mortem/dump"
-	"github.com/kmortem/mortem/kernel/arch/amd64"
-)
+import "fmt"
 
 // inLoop finds what a processor waits for in a loop of the function that it is in,
 // rather than in one of its own for that: the bit of a bit lock, such as that of a
 // hash chain (hlist_bl_lock, bit_spin_lock), or a sequence that is odd while a writer
 // is inside (read_seqbegin).
 func (b *builder) inLoop(s *stack) (found, bool) {
-	if b.k.Image().Facts().Arch != dump.ArchX86_64 {
-		return found{}, false
-	}
 	i := 0
 	for i < len(s.frames) && s.frames[i].ret {
 		i++
@@ -23,7 +15,7 @@ func (b *builder) inLoop(s *stack) (found, bool) {
 		return found{}, false
 	}
 	code := b.code(s.frames[i].fn)
-	loop, ok := amd64.FindSpinLoop(code, s.frames[i].fn.start, int(s.frames[i].pc-s.frames[i].fn.start))
+	loop, ok := b.arch.SpinLoop(code, s.frames[i].fn.start, int(s.frames[i].pc-s.frames[i].fn.start))
 	if !ok {
 		return found{}, false
 	}

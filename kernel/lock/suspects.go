@@ -3,10 +3,9 @@ package lock
 import (
 	"sort"
 
-	"github.com/kmortem/mortem/dump"
 	"github.com/kmortem/mortem/kernel"
 	"github.com/kmortem/mortem/kernel/arch"
-	"github.com/kmortem/mortem/kernel/arch/amd64"
+	"github.com/kmortem/mortem/kernel/arch/taken"
 	"github.com/kmortem/mortem/kernel/task"
 )
 
@@ -23,7 +22,7 @@ func (b *builder) suspects() {
 	if len(wanted) == 0 {
 		return
 	}
-	if b.k.Image().Facts().Arch != dump.ArchX86_64 {
+	if b.machine == nil {
 		for _, list := range wanted {
 			for _, i := range list {
 				b.snap.Locks[i].NoHolder += "; code of this architecture is not followed to find out"
@@ -103,22 +102,22 @@ func (b *builder) hasOutstanding(s *stack) bool {
 
 // outstanding is what a function has taken and given back where a frame is, worked
 // out once for each place.
-func (b *builder) outstanding(f *frame) *amd64.Outstanding {
+func (b *builder) outstanding(f *frame) *taken.Outstanding {
 	key := codeKey{f.pc, f.ret}
 	if o, ok := b.places[key]; ok {
 		return o
 	}
-	var o *amd64.Outstanding
+	var o *taken.Outstanding
 	if code := b.code(f.fn); code != nil && f.pc >= f.fn.start {
-		o, _ = amd64.FindOutstanding(code, f.fn.start, int(f.pc-f.fn.start), f.ret, b.effectsOf)
+		o, _ = taken.Find(b.machine, code, f.fn.start, int(f.pc-f.fn.start), f.ret, b.effectsOf)
 	}
 	b.places[key] = o
 	return o
 }
 
 // values are what is known of a frame.
-func (b *builder) values(s *stack, i int) *amd64.FrameValues {
-	return &amd64.FrameValues{
+func (b *builder) values(s *stack, i int) *taken.FrameValues {
+	return &taken.FrameValues{
 		CFA:      s.frames[i].cfa,
 		Register: func(r arch.Reg) (uint64, bool) { return s.register(i, r) },
 		Entry: func(r arch.Reg) (uint64, bool) {
@@ -132,6 +131,9 @@ func (b *builder) values(s *stack, i int) *amd64.FrameValues {
 			}
 			return b.uint64At(addr)
 		},
+		Own: func(name int64) (uint64, bool) {
+			return taskAddr(s.tk), s.tk != nil && (name == taken.OwnTask || b.currentTask != 0 && uint64(name) == b.currentTask)
+		},
 	}
 }
 
@@ -144,7 +146,7 @@ func (b *builder) inspect(s *stack, wanted map[uint64][]int) {
 		if o == nil {
 			continue
 		}
-		var v *amd64.FrameValues
+		var v *taken.FrameValues
 		if len(o.Taken)+len(o.Given) > 0 {
 			v = b.values(s, i)
 		}
@@ -163,8 +165,8 @@ func (b *builder) inspect(s *stack, wanted map[uint64][]int) {
 }
 
 // taken makes a suspicion of something that a function took.
-func (b *builder) taken(s *stack, i int, t *amd64.Taken, addr uint64, likely bool, given map[uint64]bool, wanted map[uint64][]int) {
-	if t.Op == amd64.PerCPUCount {
+func (b *builder) taken(s *stack, i int, t *taken.Taken, addr uint64, likely bool, given map[uint64]bool, wanted map[uint64][]int) {
+	if t.Op == taken.PerCPUCount {
 		off, ok := at(typeOf(b.k, "struct percpu_rw_semaphore"), "read_count")
 		if !ok {
 			return
@@ -181,7 +183,7 @@ func (b *builder) taken(s *stack, i int, t *amd64.Taken, addr uint64, likely boo
 		}
 		f := &s.frames[i]
 		e := Evidence{Function: f.fn.name, Frame: i, PC: kernel.Addr(f.pc), Call: kernel.Addr(t.Site), CallName: b.k.SymbolName(t.Site), Value: kernel.Addr(addr)}
-		e.Called = t.Op
+		e.Called = string(t.Op)
 		if t.Target != 0 {
 			e.Called = b.symbol(t.Target)
 		}
@@ -196,8 +198,16 @@ func (b *builder) taken(s *stack, i int, t *amd64.Taken, addr uint64, likely boo
 			e.Text += "; a function that it called may have given it back"
 		}
 		b.snap.Tasks[b.task(s.tk)].Doing = s.doingName()
-		b.strengthen(Hold{Lock: l, Task: b.task(s.tk), Mode: tagKinds[t.Tag].mode, Method: ByCode, Sure: Suspected, Evidence: []Evidence{e}})
+		b.strengthen(Hold{Lock: l, Task: b.task(s.tk), Mode: modeOf(t), Method: ByCode, Sure: Suspected, Evidence: []Evidence{e}})
 	}
+}
+
+// modeOf is how something was taken.
+func modeOf(t *taken.Taken) Mode {
+	if t.Op == taken.AddReader || t.Op == taken.PerCPUCount {
+		return Read
+	}
+	return tagKinds[t.Tag].mode
 }
 
 func (s *stack) doingName() string {
@@ -208,7 +218,7 @@ func (s *stack) doingName() string {
 }
 
 // fits tells whether a lock can be what an instruction took.
-func (b *builder) fits(i int, t *amd64.Taken) bool {
+func (b *builder) fits(i int, t *taken.Taken) bool {
 	l := &b.snap.Locks[i]
 	if t.Target != 0 {
 		kind := tagKinds[t.Tag].kind
@@ -225,9 +235,9 @@ func (b *builder) fits(i int, t *amd64.Taken) bool {
 		return kind == l.Kind
 	}
 	switch t.Op {
-	case amd64.PerCPUCount:
+	case taken.PerCPUCount:
 		return l.Kind == PercpuRWSem || l.Kind == FrozenFS
-	case "bts":
+	case taken.SetBit:
 		switch l.Kind {
 		case BitLock:
 			return t.Bit < 0 || t.Bit == l.Bit
@@ -237,6 +247,9 @@ func (b *builder) fits(i int, t *amd64.Taken) bool {
 			return t.Bit == 2
 		}
 		return false
+	}
+	if t.Op == taken.AddReader {
+		return l.Kind == RWLock
 	}
 	switch l.Kind {
 	case Spinlock, Lockref, RWLock:

@@ -6,32 +6,24 @@ import (
 	"golang.org/x/arch/x86/x86asm"
 
 	"github.com/kmortem/mortem/kernel/arch"
+	"github.com/kmortem/mortem/kernel/arch/taken"
 )
-
-// SpinLoop is a loop that does nothing but wait for a bit in memory to be cleared.
-type SpinLoop struct {
-	// The bit's word lies at Disp from a register, or at Disp itself.
-	Base    arch.Reg
-	HasBase bool
-	Disp    int64
-	Size    int // bytes of the word
-	Bit     int
-	// Taken tells that the function takes the bit by an atomic instruction once it is
-	// clear, as a bit lock is.
-	Taken bool
-}
 
 // maxLoop bounds the distance from the end of a loop back to its start, in bytes.
 const maxLoop = 512
 
-// FindSpinLoop looks whether a function at an offset is in a loop with a pause
-// instruction that tests one bit in memory. start is the function's address.
-func FindSpinLoop(code []byte, start uint64, offset int) (SpinLoop, bool) {
-	if len(code) > maxFunction || offset < 0 || offset >= len(code) {
-		return SpinLoop{}, false
+// SpinLoop implements arch.Arch: a loop with a pause instruction that tests one bit in
+// memory.
+func (Arch) SpinLoop(code []byte, start uint64, offset int) (arch.SpinLoop, bool) {
+	if len(code) > taken.MaxFunction || offset < 0 || offset >= len(code) {
+		return arch.SpinLoop{}, false
 	}
-	t := newTracker(code, start, nil)
-	best, found := SpinLoop{}, false
+	t := newFollower(code, start)
+	numbers := make(map[int]int, len(t.list)) // of the instructions, by offset
+	for i := range t.list {
+		numbers[t.list[i].at] = i
+	}
+	best, found := arch.SpinLoop{}, false
 	shortest := maxLoop + 1
 	for i := range t.list {
 		p := &t.list[i]
@@ -41,7 +33,7 @@ func FindSpinLoop(code []byte, start uint64, offset int) (SpinLoop, bool) {
 			continue
 		}
 		top := p.at + p.inst.Len + int(rel)
-		first, known := t.at[top]
+		first, known := numbers[top]
 		if length := p.at - top; !known || top > offset || p.at < offset || length >= shortest {
 			continue
 		}
@@ -54,12 +46,15 @@ func FindSpinLoop(code []byte, start uint64, offset int) (SpinLoop, bool) {
 
 // spinLoop looks at the instructions of a loop: one is a pause, and one tests a bit
 // in memory, or in a register that was just loaded from there.
-func (t *tracker) spinLoop(first, last int) (SpinLoop, bool) {
+func (t *follower) spinLoop(first, last int) (arch.SpinLoop, bool) {
 	pause := false
-	var loop SpinLoop
+	var loop arch.SpinLoop
 	found := false
 	for i := first; i <= last; i++ {
 		in := &t.list[i].inst
+		if f := flow(in.Op); f == arch.Call || f == arch.Return {
+			return arch.SpinLoop{}, false
+		}
 		switch in.Op {
 		case x86asm.PAUSE:
 			pause = true
@@ -77,7 +72,7 @@ func (t *tracker) spinLoop(first, last int) (SpinLoop, bool) {
 		}
 	}
 	if !pause || !found {
-		return SpinLoop{}, false
+		return arch.SpinLoop{}, false
 	}
 	loop.Taken = t.takes(&loop)
 	return loop, true
@@ -85,13 +80,13 @@ func (t *tracker) spinLoop(first, last int) (SpinLoop, bool) {
 
 // asTest tells whether an AND is there for its flags: it changes a register, and the
 // branch that closes the loop follows it.
-func (t *tracker) asTest(i, last int) bool {
+func (t *follower) asTest(i, last int) bool {
 	_, ok := register(t.list[i].inst.Args[0])
 	return ok && i+1 == last
 }
 
 // loaded finds the load of the register that an instruction tests.
-func (t *tracker) loaded(first, test int) (x86asm.Mem, int, bool) {
+func (t *follower) loaded(first, test int) (x86asm.Mem, int, bool) {
 	r, ok := register(t.list[test].inst.Args[0])
 	if !ok {
 		return x86asm.Mem{}, 0, false
@@ -108,8 +103,8 @@ func (t *tracker) loaded(first, test int) (x86asm.Mem, int, bool) {
 }
 
 // spinWord is where an operand of an instruction lies.
-func (t *tracker) spinWord(i int, m x86asm.Mem, size int) (SpinLoop, bool) {
-	l := SpinLoop{Disp: displacement(m), Size: size}
+func (t *follower) spinWord(i int, m x86asm.Mem, size int) (arch.SpinLoop, bool) {
+	l := arch.SpinLoop{Disp: displacement(m), Size: size}
 	switch {
 	case m.Index != 0 || m.Segment != 0:
 		return l, false
@@ -126,7 +121,7 @@ func (t *tracker) spinWord(i int, m x86asm.Mem, size int) (SpinLoop, bool) {
 }
 
 // takes tells whether the function has an atomic instruction that sets the bit.
-func (t *tracker) takes(l *SpinLoop) bool {
+func (t *follower) takes(l *arch.SpinLoop) bool {
 	for i := range t.list {
 		in := &t.list[i].inst
 		m, ok := in.Args[0].(x86asm.Mem)

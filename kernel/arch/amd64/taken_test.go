@@ -5,6 +5,7 @@ import (
 
 	"github.com/kmortem/mortem/kernel/arch"
 	"github.com/kmortem/mortem/kernel/arch/amd64"
+	"github.com/kmortem/mortem/kernel/arch/taken"
 )
 
 const (
@@ -30,14 +31,14 @@ func (a *asm) rdi(v uint32) *asm {
 	return a.raw(0x48, 0xc7, 0xc7, byte(v), byte(v>>8), byte(v>>16), byte(v>>24))
 }
 
-func effects(target uint64) []amd64.Effect {
+func effects(target uint64) []taken.Effect {
 	switch target {
 	case lockFn:
-		return []amd64.Effect{{Take: true, Arg: amd64.DI, Tag: 1}}
+		return []taken.Effect{{Take: true, Tag: 1}}
 	case tryFn:
-		return []amd64.Effect{{Take: true, Arg: amd64.DI, Tag: 1, Success: amd64.IfNonzero}}
+		return []taken.Effect{{Take: true, Tag: 1, Success: taken.IfNonzero}}
 	case freeFn:
-		return []amd64.Effect{{Give: true, Arg: amd64.DI, Tag: 1}}
+		return []taken.Effect{{Give: true, Tag: 1}}
 	}
 	return nil
 }
@@ -109,14 +110,14 @@ func TestOutstanding(t *testing.T) {
 		a.call(other)
 		offset := len(a.b)
 		a.rdi(low(lockA)).call(freeFn).raw(0x5d, 0xc3)
-		o, ok := amd64.FindOutstanding(a.b, start, offset, true, effects)
+		o, ok := taken.Find(amd64.Arch{}, a.b, start, offset, true, effects)
 		if !ok {
 			t.Errorf("%s: cannot be followed", c.name)
 			continue
 		}
 		got := map[uint64]bool{}
 		for i := range o.Taken {
-			addr, _, known := o.Address(&o.Taken[i], &amd64.FrameValues{})
+			addr, _, known := o.Address(&o.Taken[i], &taken.FrameValues{})
 			if !known {
 				t.Errorf("%s: the address of %+v is not known", c.name, o.Taken[i])
 			}
@@ -141,16 +142,16 @@ func TestOutstandingAddress(t *testing.T) {
 	a.raw(0x48, 0x8d, 0x7b, 0x18)             // lea 0x18(%rbx),%rdi
 	a.call(lockFn).call(other)                //
 	a.raw(0x50, 0x48, 0x89, 0x7c, 0x24, 0xf8) // what follows does not matter
-	o, ok := amd64.FindOutstanding(a.b, start, 18, true, effects)
+	o, ok := taken.Find(amd64.Arch{}, a.b, start, 18, true, effects)
 	if !ok || len(o.Taken) != 1 {
 		t.Fatalf("%+v, %v", o, ok)
 	}
-	keeps := &amd64.FrameValues{CFA: 0x1000, Register: func(r arch.Reg) (uint64, bool) { return 0xffff888000001000, r == amd64.BX },
+	keeps := &taken.FrameValues{CFA: 0x1000, Register: func(r arch.Reg) (uint64, bool) { return 0xffff888000001000, r == amd64.BX },
 		Load: func(uint64, int) (uint64, bool) { return 0, false }}
 	if addr, likely, ok := o.Address(&o.Taken[0], keeps); !ok || likely || addr != 0xffff888000001018 {
 		t.Errorf("by the register: %#x, %v, %v", addr, likely, ok)
 	}
-	lost := &amd64.FrameValues{Register: func(arch.Reg) (uint64, bool) { return 0, false },
+	lost := &taken.FrameValues{Register: func(arch.Reg) (uint64, bool) { return 0, false },
 		Entry: func(r arch.Reg) (uint64, bool) { return 0xffff888000002000, r == amd64.DI }}
 	if addr, _, ok := o.Address(&o.Taken[0], lost); !ok || addr != 0xffff888000002018 {
 		t.Errorf("by the argument: %#x, %v", addr, ok)
@@ -163,14 +164,14 @@ func FuzzOutstanding(f *testing.F) {
 	f.Add([]byte{0x74, 0xfe, 0xeb, 0xfc, 0xff, 0xe0, 0x90, 0xc3}, uint16(6), false)
 	f.Add([]byte{0xf0, 0x0f, 0xb1, 0x17, 0x75, 0xfa, 0xc3}, uint16(6), false)
 	f.Fuzz(func(t *testing.T, code []byte, offset uint16, returns bool) {
-		all := func(uint64) []amd64.Effect {
-			return []amd64.Effect{{Take: true, Arg: amd64.DI, Tag: 1, Success: amd64.IfZero}, {Give: true, Arg: amd64.SI, Tag: 1}}
+		all := func(uint64) []taken.Effect {
+			return []taken.Effect{{Take: true, Tag: 1, Success: taken.IfZero}, {Give: true, Arg: 1, Tag: 1}}
 		}
-		o, ok := amd64.FindOutstanding(code, start, int(offset), returns, all)
+		o, ok := taken.Find(amd64.Arch{}, code, start, int(offset), returns, all)
 		if !ok {
 			return
 		}
-		v := &amd64.FrameValues{CFA: 0x1000, Register: func(arch.Reg) (uint64, bool) { return 1, true },
+		v := &taken.FrameValues{CFA: 0x1000, Register: func(arch.Reg) (uint64, bool) { return 1, true },
 			Entry: func(arch.Reg) (uint64, bool) { return 1, true }, Load: func(uint64, int) (uint64, bool) { return 1, true }}
 		for i := range o.Taken {
 			o.Address(&o.Taken[i], v)
