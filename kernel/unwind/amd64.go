@@ -18,6 +18,7 @@ func newAMD64(t *Tracer) machine {
 	m := &amd64Machine{entry: newEntryCode(t.k)}
 	m.orc, _ = newORC(t.k, t.modules)
 	m.start.find(t.k)
+	m.entry.keepsBP = m.start.old
 	return m
 }
 
@@ -49,9 +50,12 @@ func (m *amd64Machine) entries() unwinder {
 
 // frames: kernels without ORC are mostly built with frame pointers, and so is
 // code that is made at run time.
-func (m *amd64Machine) frames(_ *state, known bool) unwinder {
-	if m.orc != nil && known {
+func (m *amd64Machine) frames(s *state, known bool) unwinder {
+	switch {
+	case m.orc != nil && known:
 		return nil
+	case s.exact:
+		return interruptedPointer{}
 	}
 	return framePointer{}
 }

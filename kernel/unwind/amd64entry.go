@@ -14,6 +14,8 @@ type entryCode struct {
 	user   []span // entered from user mode
 	begins []span // nothing called them
 	all    []span // entry code of any kind, since 4.9 between two symbols
+	// keepsBP tells that it leaves BP as it was: until 4.8.
+	keepsBP bool
 }
 
 // userEntries are the names of the code for system calls, and of exceptions that
@@ -76,6 +78,9 @@ func (e *entryCode) next(w *walk, s *state) (step, error) {
 	if n, ok := interruptLink(w, s); ok {
 		return n, nil
 	}
+	if n, ok := e.handed(w, s); ok {
+		return n, nil
+	}
 	regs := w.own.End - uint64(amd64.PtRegsSize)
 	fromUser := within(e.user, at) && w.own.End != 0 && s.sp <= regs && w.stackOf(s.sp) == w.own
 	if !fromUser && !within(e.all, at) {
@@ -94,27 +99,42 @@ func (e *entryCode) next(w *walk, s *state) (step, error) {
 	return n, nil
 }
 
-// interruptLinks are what the word at the top of the IRQ stack points to in the
-// struct pt_regs on the stack that was left: to the place of BP (SAVE_ARGS_IRQ,
-// 3.1 to 4.1), or to that of BX, where BP was put (save_args, until 3.0).
-var interruptLinks = []uint64{4 * 8, 5 * 8}
+// What the word at the top of the IRQ stack points to in the struct pt_regs on the stack
+// that was left: to the place of BP (SAVE_ARGS_IRQ, 3.1 to 4.1), or to that of BX, where
+// BP was put (save_args, until 3.0).
+const linkToBP, linkToBX = 4 * 8, 5 * 8
 
 // interruptLink makes the step from entry code that switched to the IRQ stack to
-// what it interrupted. Call frame information says so since 3.1 only.
+// what it interrupted. Call frame information says so since 3.1 only. A further
+// interrupt stays on that stack: the word is at the stack pointer then (3.1 to 4.1), or
+// in BP (until 3.0).
 func interruptLink(w *walk, s *state) (step, bool) {
 	st := w.stackOf(s.sp)
 	if st == nil || st.Name != irqStackName {
 		return step{}, false
 	}
-	top := w.t.irqTop(st.CPU)
-	if s.sp > top || top-s.sp > 16 {
-		return step{}, false
+	if top := w.t.irqTop(st.CPU); s.sp <= top && top-s.sp <= 16 {
+		link, err := w.words.at(top - 8)
+		if err != nil || w.stackOf(link) == nil {
+			return step{}, false
+		}
+		return linked(w, s, link, linkToBP, linkToBX)
 	}
-	link, err := w.words.at(top - 8)
-	if err != nil || w.stackOf(link) == nil {
-		return step{}, false
+	if link, err := w.words.at(s.sp); err == nil && !s.exact && link > s.sp && w.stackOf(link) == st {
+		if n, ok := linked(w, s, link, linkToBP); ok {
+			return n, true
+		}
 	}
-	for _, offset := range interruptLinks {
+	if bp, known := s.regs.Get(amd64.BP); known && !s.exact && bp >= s.sp && w.stackOf(bp) == st {
+		return linked(w, s, bp, linkToBX)
+	}
+	return step{}, false
+}
+
+// linked makes the step to what was interrupted, by the word that points to its struct
+// pt_regs.
+func linked(w *walk, s *state, link uint64, offsets ...uint64) (step, bool) {
+	for _, offset := range offsets {
 		var n step
 		regs := link - offset
 		if err := n.interrupted(w, s, regs, false); err != nil {
@@ -133,6 +153,34 @@ func interruptLink(w *walk, s *state) (step, bool) {
 		return n, true
 	}
 	return step{}, false
+}
+
+// handed makes the step from entry code of exceptions, which hands a struct pt_regs at
+// its stack pointer to the handler, to what was interrupted. Until 4.8 it leaves BP as it
+// was, by which it is told from any other function; since 4.9 BP says where the registers
+// are.
+func (e *entryCode) handed(w *walk, s *state) (step, bool) {
+	bp, known := s.regs.Get(amd64.BP)
+	if !known || s.exact || !e.keepsBP {
+		return step{}, false
+	}
+	var n step
+	if err := n.interrupted(w, s, s.sp, false); err != nil {
+		return step{}, false
+	}
+	if saved, _ := n.exception.Registers.Get(amd64.BP); saved != bp {
+		return step{}, false
+	}
+	end := s.sp + uint64(amd64.PtRegsSize)
+	n.cfa = end
+	if n.exception.User {
+		return n, end == w.own.End
+	}
+	here := w.stackOf(n.state.sp) == w.stackOf(s.sp)
+	if !w.t.text.holds(n.state.pc) || here && (n.state.sp < end || n.state.sp-end > 8) {
+		return step{}, false // the processor aligns the stack to 16 bytes
+	}
+	return n, true
 }
 
 // unsaved takes registers that entry code leaves to the functions that it calls

@@ -25,7 +25,7 @@ func (w *walk) search(s *state) (step, bool) {
 	for slot := (sp + 7) &^ 7; stack.holds(slot, 8); slot += 8 {
 		pc, err := w.words.at(slot)
 		pc = w.t.k.CodeAddress(pc)
-		if err != nil || !w.returnAddress(pc) {
+		if err != nil || !w.likelyReturn(pc) {
 			continue
 		}
 		n := w.candidate(slot, pc)
@@ -65,15 +65,33 @@ func (w *walk) candidate(slot, pc uint64) step {
 // returnAddress tells whether a word is an address of code behind a call, or what
 // replaces one.
 func (w *walk) returnAddress(pc uint64) bool {
+	call, known := w.behindCall(pc)
+	return call && known
+}
+
+// likelyReturn is returnAddress where the code may not be in the dump: any place in a
+// function but its beginning is one then.
+func (w *walk) likelyReturn(pc uint64) bool {
+	call, known := w.behindCall(pc)
+	if known || !w.t.text.holds(pc) {
+		return call
+	}
+	f, ok := w.t.Function(&Frame{PC: pc})
+	return ok && f.Offset > 0
+}
+
+// behindCall tells whether there is a call right before an address of code, if that can
+// be read.
+func (w *walk) behindCall(pc uint64) (call, known bool) {
 	if w.t.hooks.of(pc) != "" {
-		return true
+		return true, true
 	}
 	if !w.t.text.holds(pc) {
-		return false
+		return false, true
 	}
 	code := w.code[:8]
 	_, err := w.t.mem.Read(code, pc-8)
-	return err == nil && w.t.arch.CallBefore(code)
+	return err == nil && w.t.arch.CallBefore(code), err == nil
 }
 
 // endsWell walks on from a candidate by unwind data alone.
