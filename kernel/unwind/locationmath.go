@@ -77,12 +77,6 @@ func (e *evaluator) arithmetic(op byte) error {
 	if err != nil {
 		return err
 	}
-	truth := func(is bool) error {
-		if is {
-			return e.push(1)
-		}
-		return e.push(0)
-	}
 	switch op {
 	case opAnd:
 		return e.push(a & b)
@@ -102,20 +96,33 @@ func (e *evaluator) arithmetic(op byte) error {
 		return e.push(a >> min(b, 64))
 	case opShra:
 		return e.push(uint64(int64(a) >> min(b, 64)))
-	case opEq:
-		return truth(a == b)
-	case opNe:
-		return truth(a != b)
-	case opGe:
-		return truth(int64(a) >= int64(b))
-	case opGt:
-		return truth(int64(a) > int64(b))
-	case opLe:
-		return truth(int64(a) <= int64(b))
-	case opLt:
-		return truth(int64(a) < int64(b))
 	}
-	return ErrLocation // division, of which kernels have none
+	return e.compare(op, int64(a), int64(b))
+}
+
+// compare pushes 1 where a comparison holds, and 0 where it does not.
+func (e *evaluator) compare(op byte, a, b int64) error {
+	holds := false
+	switch op {
+	case opEq:
+		holds = a == b
+	case opNe:
+		holds = a != b
+	case opGe:
+		holds = a >= b
+	case opGt:
+		holds = a > b
+	case opLe:
+		holds = a <= b
+	case opLt:
+		holds = a < b
+	default:
+		return ErrLocation // division, of which kernels have none
+	}
+	if holds {
+		return e.push(1)
+	}
+	return e.push(0)
 }
 
 func (e *evaluator) fixed(n int) (uint64, bool) {

@@ -1,6 +1,7 @@
 package unwind
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -34,11 +35,7 @@ func readORC(k memory, ips, entries uint64, n int) (*orcTable, error) {
 	}
 	ipBytes, ipOK := readHoles(k, ips, n*4)
 	entryBytes, entryOK := readHoles(k, entries, n*orcEntrySize)
-	type pair struct {
-		ip uint64
-		orcEntry
-	}
-	list := make([]pair, 0, n)
+	list := make([]orcAt, 0, n)
 	gap := false
 	for i := range n {
 		if !ipOK(i*4, 4) {
@@ -49,7 +46,7 @@ func readORC(k memory, ips, entries uint64, n int) (*orcTable, error) {
 			continue
 		}
 		gap = false
-		p := pair{ip: ips + uint64(4*i) + uint64(int64(int32(binary.LittleEndian.Uint32(ipBytes[4*i:]))))}
+		p := orcAt{ip: ips + uint64(4*i) + uint64(int64(int32(binary.LittleEndian.Uint32(ipBytes[4*i:]))))}
 		if e := entryBytes[orcEntrySize*i:]; entryOK(i*orcEntrySize, orcEntrySize) {
 			p.orcEntry = orcEntry{int16(binary.LittleEndian.Uint16(e)), int16(binary.LittleEndian.Uint16(e[2:])), binary.LittleEndian.Uint16(e[4:])}
 		} else {
@@ -60,16 +57,19 @@ func readORC(k memory, ips, entries uint64, n int) (*orcTable, error) {
 	if len(list) == 0 {
 		return nil, fmt.Errorf("ORC table at %#x cannot be read: %w", ips, errNoData)
 	}
-	// The kernel sorts when it is built, or when it boots; damage unsorts.
-	byIP := func(a, b pair) int {
-		switch {
-		case a.ip < b.ip:
-			return -1
-		case a.ip > b.ip:
-			return 1
-		}
-		return 0
-	}
+	return newORCTable(list), nil
+}
+
+// orcAt is an entry with the address from which on it holds.
+type orcAt struct {
+	ip uint64
+	orcEntry
+}
+
+// newORCTable makes a table of entries. The kernel sorts them when it is built, or when
+// it boots; damage unsorts.
+func newORCTable(list []orcAt) *orcTable {
+	byIP := func(a, b orcAt) int { return cmp.Compare(a.ip, b.ip) }
 	if !slices.IsSortedFunc(list, byIP) {
 		slices.SortStableFunc(list, byIP)
 	}
@@ -82,7 +82,7 @@ func readORC(k memory, ips, entries uint64, n int) (*orcTable, error) {
 		t.entries = append(t.entries, p.orcEntry)
 	}
 	t.index()
-	return t, nil
+	return t
 }
 
 // index makes the blocks: no more than a few for each entry, however far damage

@@ -169,15 +169,7 @@ func (w *walk) next(tr *Trace, s *state) (step, error) {
 			err = w.progress(s, &n)
 		}
 		if err == nil {
-			if n.exception == nil && !n.end {
-				w.unhook(&n.state)
-				w.t.machine.restored(w, &n.state)
-			}
-			w.describe(&n, s, u)
-			if n.gap != nil && len(tr.Faults) < maxFaults {
-				tr.Faults = append(tr.Faults, n.gap)
-				n.state.note = n.gap.Error()
-			}
+			w.accept(tr, s, &n, u)
 			return n, nil
 		}
 		if why == nil || errors.Is(why, errNoData) {
@@ -190,17 +182,34 @@ func (w *walk) next(tr *Trace, s *state) (step, error) {
 	case errors.Is(why, errNoData) || why == nil:
 		why = s.fail(0, "there is no unwind data for it", nil)
 	}
+	return w.resort(tr, s, why)
+}
+
+// accept completes a step that a method found.
+func (w *walk) accept(tr *Trace, s *state, n *step, u unwinder) {
+	if n.exception == nil && !n.end {
+		w.unhook(&n.state)
+		w.t.machine.restored(w, &n.state)
+	}
+	w.describe(n, s, u)
+	if n.gap != nil && len(tr.Faults) < maxFaults {
+		tr.Faults = append(tr.Faults, n.gap)
+		n.state.note = n.gap.Error()
+	}
+}
+
+// resort searches for a return address where no method has found the caller.
+func (w *walk) resort(tr *Trace, s *state, why error) (step, error) {
 	if w.trial || len(tr.Faults) >= maxFaults {
 		return step{}, why
 	}
 	n, ok := w.search(s)
-	if !ok && w.opt.Scan && w.stackOf(s.sp) != nil {
+	switch {
+	case !ok && w.opt.Scan && w.stackOf(s.sp) != nil:
 		return step{end: true}, nil
-	}
-	if !ok {
+	case !ok:
 		return step{}, why
-	}
-	if !w.opt.Scan {
+	case !w.opt.Scan:
 		tr.Faults = append(tr.Faults, why)
 		n.state.note = why.Error()
 	}
