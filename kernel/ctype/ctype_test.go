@@ -3,6 +3,7 @@ package ctype_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -218,6 +219,36 @@ func TestCircles(t *testing.T) {
 		if out.Len() > 32<<20 {
 			t.Errorf("%s: %d bytes printed", typ, out.Len())
 		}
+	}
+}
+
+// Structs nested in structs by the thousand, and declarations that are long by
+// themselves, are printed up to a bound, and it is said that there is more.
+func TestEndlessPrint(t *testing.T) {
+	deep := num
+	for range 20000 {
+		deep = structure("", 8, Member{Name: "in", Type: deep})
+	}
+	long := strings.Repeat("p", 1000)
+	fn := Lazy(&Type{Kind: Func, Name: ""}, func() Body {
+		var body Body
+		for range 200 {
+			body.Params = append(body.Params, Param{Name: long, Type: num})
+		}
+		return body
+	})
+	var members []Member
+	for i := range 30000 {
+		members = append(members, Member{Name: fmt.Sprint("m", i), Offset: int64(8 * i), Type: of(Pointer, fn)})
+	}
+	var out bytes.Buffer
+	if err := Print(&out, structure("deep", 8, Member{Name: "in", Type: deep}), PrintOptions{}); err != nil || out.Len() > 1<<20 {
+		t.Errorf("%d bytes, %v", out.Len(), err)
+	}
+	out.Reset()
+	err := Print(&out, structure("wide", 8, members...), PrintOptions{})
+	if err != nil || out.Len() > 17<<20 || !strings.HasSuffix(out.String(), "/* … there is more than can be printed */\n") {
+		t.Errorf("%d bytes, %v", out.Len(), err)
 	}
 }
 

@@ -28,6 +28,9 @@ type PrintOptions struct {
 func Print(w io.Writer, t *Type, opts PrintOptions) error {
 	p := printer{opts: opts, lines: maxLines}
 	p.definition(t)
+	if p.lines < 0 {
+		p.out.WriteString("/* … there is more than can be printed */\n")
+	}
 	_, err := w.Write(p.out.Bytes())
 	if err == nil {
 		err = p.err
@@ -35,8 +38,13 @@ func Print(w io.Writer, t *Type, opts PrintOptions) error {
 	return err
 }
 
-// maxLines bounds what Print writes for structs that contain themselves.
-const maxLines = 1 << 15
+// The bounds on what Print writes for structs that contain themselves, or that forged
+// debug information makes endless otherwise: lines, bytes, and structs in structs.
+const (
+	maxLines  = 1 << 15
+	maxOutput = 16 << 20
+	maxInside = 64
+)
 
 type printer struct {
 	opts  PrintOptions
@@ -92,7 +100,7 @@ func (t *Type) throughPointer() bool {
 }
 
 func (p *printer) spelledOut(base *Type) bool {
-	if base.Kind.Keyword() == "" || base.Incomplete || p.lines <= 0 || slices.Contains(p.open, base) {
+	if base.Kind.Keyword() == "" || base.Incomplete || p.lines <= 0 || len(p.open) >= maxInside || slices.Contains(p.open, base) {
 		return false
 	}
 	return base.Name == "" || p.opts.Expand && base.Kind != Enum
@@ -193,7 +201,9 @@ func (p *printer) remark(depth int, text string) {
 
 // line prints one line, with the comment in a column of its own.
 func (p *printer) line(depth int, text, comment string) {
-	p.lines--
+	if p.lines--; p.out.Len() > maxOutput {
+		p.lines = -1
+	}
 	if p.lines < 0 {
 		return
 	}

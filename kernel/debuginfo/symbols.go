@@ -98,7 +98,7 @@ func (s *Symbol) preferable(other *Symbol) bool {
 // Containing returns the symbol that the address lies in: the nearest one at
 // or below it whose size covers it, or whose size is unknown and nothing else
 // begins in between. Of several at one address a global one with a size goes
-// first.
+// first. One that begins more than maxInside symbols before is not found.
 func (s *Symbols) Containing(addr uint64) (Symbol, bool) {
 	s.sort()
 	after, _ := slices.BinarySearchFunc(s.byAddr, addr, func(i uint32, addr uint64) int {
@@ -108,7 +108,7 @@ func (s *Symbols) Containing(addr uint64) (Symbol, bool) {
 		return 1
 	})
 	var best *Symbol
-	for i := after - 1; i >= 0; i-- {
+	for i := after - 1; i >= max(0, after-maxInside); i-- {
 		sym := &s.list[s.byAddr[i]]
 		if best != nil && sym.Addr != best.Addr {
 			break
@@ -126,6 +126,10 @@ func (s *Symbols) Containing(addr uint64) (Symbol, bool) {
 	}
 	return *best, true
 }
+
+// maxInside bounds how many symbols can lie inside of one: a forged one that reaches
+// over all others would have each lookup go through them.
+const maxInside = 1 << 12
 
 // rank orders symbols at the same address by how well they name it.
 func (s *Symbol) rank() int {
