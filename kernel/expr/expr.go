@@ -10,8 +10,9 @@
 //	init_task.cpus_mask.bits[0]@2
 //
 // There are the operators of C that only read: member, index, dereference,
-// address, cast, sizeof, and arithmetic and comparisons of integers and pointers;
-// all integers have 64 bits. container_of, offsetof and per_cpu are what they are
+// address, cast, sizeof, and arithmetic and comparisons of integers and pointers.
+// All integers have 64 bits: what is narrower in memory, also where it is unsigned
+// there, is taken as the number that it is. container_of, offsetof and per_cpu are what they are
 // in the kernel; a@n is gdb's, an array of n elements that begins at a. && || ?:
 // are missing, for both sides would be read.
 package expr
@@ -56,6 +57,13 @@ func (v Value) Uint() (uint64, error) {
 func signed(t *ctype.Type) bool {
 	t = t.Strip()
 	return (t.Kind == ctype.Int || t.Kind == ctype.Enum) && t.Signed
+}
+
+// promoted tells whether a type takes part in arithmetic as signed: so does all that
+// fits into 64 bits with a sign.
+func promoted(t *ctype.Type) bool {
+	t = t.Strip()
+	return (t.Kind == ctype.Int || t.Kind == ctype.Enum) && (t.Signed || t.Bytes < 8)
 }
 
 // SyntaxError is an expression that cannot be understood.

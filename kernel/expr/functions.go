@@ -12,13 +12,18 @@ func (p *parser) sizeof() (Value, error) {
 		if err != nil {
 			return Value{}, err
 		}
-		return Value{typ: unsignedLong, number: uint64(t.Size())}, nil
+		size, err := p.sizeOf(t)
+		return Value{typ: unsignedLong, number: size}, err
 	}
 	v, err := p.unary()
 	if err != nil {
 		return v, err
 	}
-	return Value{typ: unsignedLong, number: uint64(v.typ.Size())}, nil
+	if v.object != nil && v.object.BitField() != 0 {
+		return Value{}, p.fail("a bit-field has no size in bytes")
+	}
+	size, err := p.sizeOf(v.typ)
+	return Value{typ: unsignedLong, number: size}, err
 }
 
 // containerOf is container_of(pointer, type, member).
@@ -84,11 +89,12 @@ func (p *parser) offsetOf() (Value, error) {
 // memberPath is a path of members up to a closing parenthesis.
 func (p *parser) memberPath() (string, error) {
 	var path strings.Builder
-	for !p.accept(")") {
-		if p.tok.kind == end || p.err != nil {
+	for before := end; !p.accept(")"); {
+		if p.tok.kind == end || p.err != nil || p.tok.kind != punct && before != end && before != punct {
 			return "", p.fail("%q is expected here", ")")
 		}
 		path.WriteString(p.tok.text)
+		before = p.tok.kind
 		p.next()
 	}
 	return path.String(), nil

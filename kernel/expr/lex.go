@@ -57,10 +57,18 @@ func (l *lexer) token() (token, bool) {
 	return token{punct, op, start}, strings.Contains("()[].,*&+-~/%^|!<>@", op)
 }
 
-// character takes a constant such as 'a', '\n' or '\x1f' as the number that it is.
+// character takes a constant such as 'a', '\n', '\0' or '\x1f' as the number that it is.
 func (l *lexer) character() (token, bool) {
 	start := l.at
-	c, _, rest, err := strconv.UnquoteChar(l.text[start+1:], '\'')
+	text := l.text[start+1:]
+	// C's octal escapes have one digit or more, Go's have three.
+	for n := 1; n <= 2 && len(text) > n+1 && text[0] == '\\' && digit(text[n]); n++ {
+		if text[n+1] == '\'' {
+			text = `\` + "000"[n:] + text[1:]
+			break
+		}
+	}
+	c, _, rest, err := strconv.UnquoteChar(text, '\'')
 	if err != nil || !strings.HasPrefix(rest, "'") || c > 0xff {
 		l.at++
 		return token{punct, "'", start}, false

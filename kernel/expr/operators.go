@@ -8,6 +8,7 @@ import (
 )
 
 var (
+	unsignedInt  = &ctype.Type{Kind: ctype.Int, Name: "unsigned int", Bytes: 4}
 	unsignedLong = &ctype.Type{Kind: ctype.Int, Name: "unsigned long", Bytes: 8}
 	signedLong   = &ctype.Type{Kind: ctype.Int, Name: "long", Bytes: 8, Signed: true}
 )
@@ -24,6 +25,21 @@ func target(t *ctype.Type) (*ctype.Type, bool) {
 		return t.Elem(), true
 	}
 	return nil, false
+}
+
+// sizeOf is the size of a type in bytes. That of void and of a function is 1, as in
+// GNU C. What is only declared has none.
+func (p *parser) sizeOf(t *ctype.Type) (uint64, error) {
+	switch s := t.Strip(); {
+	case s.Kind == ctype.Void || s.Kind == ctype.Func:
+		if err := s.Body().Err; err != nil {
+			return 0, err
+		}
+		return 1, nil
+	case s.Incomplete:
+		return 0, p.fail("the size of %s is not known, the debug information only declares it", t)
+	}
+	return uint64(t.Size()), nil
 }
 
 func (p *parser) deref(v Value) (Value, error) {
@@ -58,10 +74,13 @@ func (p *parser) negate(v Value) (Value, error) {
 
 func (p *parser) invert(v Value) (Value, error) {
 	n, err := v.Uint()
-	if signed(v.typ) {
-		return Value{typ: signedLong, number: ^n}, err
+	switch {
+	case !promoted(v.typ):
+		return Value{typ: unsignedLong, number: ^n}, err
+	case v.typ.Size() == 4 && !signed(v.typ): // as in C, so that ~0u of a u32 is a mask
+		return Value{typ: unsignedInt, number: uint64(^uint32(n))}, err
 	}
-	return Value{typ: unsignedLong, number: ^n}, err
+	return Value{typ: signedLong, number: ^n}, err
 }
 
 func (p *parser) not(v Value) (Value, error) {
@@ -103,14 +122,16 @@ func (p *parser) index(v, i Value) (Value, error) {
 	if !ok {
 		return Value{}, p.fail("%s has no elements", v.typ)
 	}
-	if a := v.typ.Strip(); a.Kind == ctype.Array && a.Count >= 0 && n >= uint64(a.Count) {
+	// Arrays of 0 or 1 elements at the end of structures are used as flexible ones.
+	if a := v.typ.Strip(); a.Kind == ctype.Array && a.Count > 1 && n >= uint64(a.Count) {
 		return Value{}, p.fail("index %d of %s", int64(n), v.typ)
 	}
 	base, err := v.Uint()
 	if err != nil {
 		return Value{}, err
 	}
-	return Value{object: p.k.ObjectOf(t, base+n*uint64(t.Size())), typ: t}, nil
+	size, err := p.sizeOf(t)
+	return Value{object: p.k.ObjectOf(t, base+n*size), typ: t}, err
 }
 
 func (p *parser) cast(t *ctype.Type, v Value) (Value, error) {
@@ -122,6 +143,9 @@ func (p *parser) cast(t *ctype.Type, v Value) (Value, error) {
 	n, err := v.Uint()
 	if err != nil {
 		return Value{}, err
+	}
+	if t.Strip().Encoding == ctype.Bool {
+		n = min(n, 1)
 	}
 	if size := t.Size(); size > 0 && size < 8 {
 		shift := uint(64 - 8*size)
@@ -148,16 +172,20 @@ func (p *parser) combine(op string, a, b Value) (Value, error) {
 	if err != nil {
 		return Value{}, err
 	}
-	_, pointer := target(a.typ)
-	if pointer && (op == "+" || op == "-") {
-		return pointerSum(op, a.typ, b.typ, x, y), nil
+	_, left := target(a.typ)
+	_, right := target(b.typ)
+	switch {
+	case left && (op == "+" || op == "-"):
+		return p.pointerSum(op, a.typ, b.typ, x, y)
+	case right && op == "+":
+		return p.pointerSum(op, b.typ, a.typ, y, x)
 	}
-	both := signed(a.typ) && signed(b.typ)
+	both := promoted(a.typ) && promoted(b.typ)
 	if v, ok := compare(op, x, y, both); ok {
 		return v, nil
 	}
 	if op == ">>" || op == "<<" {
-		both = signed(a.typ)
+		both = promoted(a.typ)
 	}
 	n, err := calculate(op, x, y, both)
 	if err != nil {
@@ -190,16 +218,22 @@ func (p *parser) elements(a, b Value) (Value, error) {
 
 // pointerSum adds to a pointer, which counts in elements, or takes two of them
 // from each other.
-func pointerSum(op string, a, b *ctype.Type, x, y uint64) Value {
+func (p *parser) pointerSum(op string, a, b *ctype.Type, x, y uint64) (Value, error) {
 	t, _ := target(a)
-	size := uint64(max(t.Size(), 1))
-	if _, both := target(b); both && op == "-" {
-		return Value{typ: signedLong, number: uint64(int64(x-y) / int64(size))}
+	size, err := p.sizeOf(t)
+	if err != nil {
+		return Value{}, err
+	}
+	if _, both := target(b); both {
+		if op == "+" {
+			return Value{}, p.fail("two pointers cannot be added")
+		}
+		return Value{typ: signedLong, number: uint64(int64(x-y) / max(int64(size), 1))}, nil
 	}
 	if op == "-" {
 		y = -y
 	}
-	return Value{typ: pointerTo(t), number: x + y*size}
+	return Value{typ: pointerTo(t), number: x + y*size}, nil
 }
 
 // compare carries out comparisons; ok is false for other operators.
