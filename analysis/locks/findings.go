@@ -63,7 +63,7 @@ func (b *builder) deadlockFinding(d *Deadlock) finding.Finding {
 		f.Statement = "suspected " + f.Statement
 	case lock.Hint:
 		f.Severity, f.Confidence = finding.Info, finding.Suspected
-		f.Method = "a holder is the last reader of the lock, which may have left it"
+		f.Method = "a holder is the last reader of the lock, which may have left it, or has its address where an earlier call may have left it"
 		f.Statement = "possible " + f.Statement
 	}
 	if b.r.Caution != "" {
@@ -135,7 +135,7 @@ func (b *builder) rootFinding(r *Root) finding.Finding {
 		f.Confidence, f.Method = finding.Suspected, map[lock.Confidence]string{
 			lock.Likely:    "the lock or its holder was worked out from a stack",
 			lock.Suspected: "the holder was inferred from the code that it is in, or from its stack",
-			lock.Hint:      "it is the last reader of the lock, which may have left it",
+			lock.Hint:      "it is the last reader of the lock, which may have left it, or has its address where an earlier call may have left it",
 		}[r.Confidence]
 	}
 	return f

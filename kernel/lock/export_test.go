@@ -20,3 +20,6 @@ func (t Tracing) EffectsOf(target uint64) []taken.Effect { return t.b.effectsOf(
 
 // KindOf is what a tag stands for.
 func KindOf(tag int) (Kind, Mode) { return tagKinds[tag].kind, tagKinds[tag].mode }
+
+// WithoutCode makes a reader follow no code.
+func (r *Reader) WithoutCode() { r.machine = nil }

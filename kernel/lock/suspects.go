@@ -28,7 +28,6 @@ func (b *builder) suspects() {
 				b.snap.Locks[i].NoHolder += "; code of this architecture is not followed to find out"
 			}
 		}
-		return
 	}
 	for _, tk := range b.order {
 		if b.ctx.Err() != nil {
@@ -82,10 +81,15 @@ func (b *builder) suspect(tk *task.Task, wanted map[uint64][]int) {
 	if err != nil {
 		return // counted when its wait was looked for
 	}
-	if b.hasOutstanding(s) {
-		if s, err = b.read(tk, true); err == nil {
-			b.inspect(s, wanted)
-		}
+	took := b.hasOutstanding(s)
+	if !took && !mentions(s, wanted) {
+		return
+	}
+	if s, err = b.read(tk, true); err != nil {
+		return
+	}
+	if took {
+		b.inspect(s, wanted)
 	}
 	b.byStack(s, wanted)
 }
@@ -108,7 +112,7 @@ func (b *builder) outstanding(f *frame) *taken.Outstanding {
 		return o
 	}
 	var o *taken.Outstanding
-	if code := b.code(f.fn); code != nil && f.pc >= f.fn.start {
+	if code := b.code(f.fn); b.machine != nil && code != nil && f.pc >= f.fn.start {
 		o, _ = taken.Find(b.machine, code, f.fn.start, int(f.pc-f.fn.start), f.ret, b.effectsOf)
 	}
 	b.places[key] = o
@@ -274,87 +278,6 @@ func (b *builder) strengthen(h Hold) {
 		return
 	}
 	b.hold(h)
-}
-
-// carrier is a task that has a lock's address about it.
-type carrier struct {
-	task *task.Task
-	ev   Evidence
-}
-
-// maxCarriers bounds how many of them are kept for a lock.
-const maxCarriers = 8
-
-// byStack looks for the addresses of wanted locks in the words of a task's stack.
-func (b *builder) byStack(s *stack, wanted map[uint64][]int) {
-	for off := 0; off+8 <= len(s.words); off += 8 {
-		v := le64(s.words[off:])
-		if !inKernel(v) {
-			continue
-		}
-		slot := s.lo + uint64(off)
-		for _, l := range wanted[v] {
-			e := b.place(s, s.frameOf(slot))
-			e.Slot, e.Value, e.Text = kernel.Addr(slot), kernel.Addr(v), "its stack has the lock's address, and it does not wait for it"
-			b.carry(s.tk, l, e)
-		}
-	}
-}
-
-// byRegisters looks for the addresses of wanted locks in a processor's registers,
-// and on the stack of what it runs.
-func (b *builder) byRegisters(s *stack, wanted map[uint64][]int) {
-	for _, r := range b.regs.Order {
-		v, ok := s.register(0, r)
-		if !ok || r == b.regs.PC || r == b.regs.SP {
-			continue
-		}
-		for _, l := range wanted[v] {
-			e := b.place(s, 0)
-			e.Register, e.Value, e.Text = b.regs.Name(r), kernel.Addr(v), "its registers have the lock's address, and it does not wait for it"
-			b.carry(s.tk, l, e)
-		}
-	}
-	b.byStack(s, wanted)
-}
-
-func (b *builder) carry(tk *task.Task, l int, e Evidence) {
-	if b.waitsFor(tk, l) {
-		return
-	}
-	list := b.extra[l].carriers
-	for i := range list {
-		if list[i].task.Addr == tk.Addr {
-			return
-		}
-	}
-	if len(list) < maxCarriers {
-		b.extra[l].carriers = append(list, carrier{tk, e})
-	}
-}
-
-// rank adds those that carry a lock's address where nothing better was found.
-func (b *builder) rank() {
-	some := map[int]bool{}
-	for _, h := range b.snap.Holds {
-		if h.Sure == Suspected {
-			some[h.Lock] = true
-		}
-	}
-	for i := range b.extra {
-		if some[i] || b.snap.Locks[i].HeldKnown && !b.snap.Locks[i].Held {
-			continue
-		}
-		for _, c := range b.extra[i].carriers {
-			b.strengthen(Hold{Lock: i, Task: b.task(c.task), Method: ByStack, Sure: Suspected, Evidence: []Evidence{c.ev}})
-			some[i] = true
-		}
-	}
-	for i := range b.snap.Locks {
-		if l := &b.snap.Locks[i]; some[i] && l.NoHolder != "" {
-			l.NoHolder += "; see the suspects"
-		}
-	}
 }
 
 // sortHolds puts the holds in the order of their locks, the surest first, and those

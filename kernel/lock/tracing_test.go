@@ -161,7 +161,7 @@ func TestTracing(t *testing.T) {
 	}
 	nth := 1
 	if *surveyed == "" {
-		nth = 5
+		nth = 10
 	}
 	if testing.Short() {
 		nth = 50

@@ -75,7 +75,7 @@ func addresses(inst *x86asm.Inst, in *arch.Instruction) {
 				in.Refers = uint64(a)
 			}
 		case x86asm.Mem:
-			disp := uint64(a.Disp)
+			disp := uint64(displacement(a))
 			if a.Base == x86asm.RIP {
 				disp += next
 			}

@@ -64,3 +64,20 @@ func ExampleDecoder_Decode() {
 	fmt.Println(in.Text, err)
 	// Output: callq schedule <nil>
 }
+
+// TestNegativeDisplacement: one of 32 bits is signed, relative to the instruction and to
+// a register.
+func TestNegativeDisplacement(t *testing.T) {
+	in, err := (amd64.Decoder{}).Decode([]byte{0x48, 0x8b, 0x05, 0x00, 0xff, 0xff, 0xff}, 0xffffffff81000000, nil) // mov -0x100(%rip),%rax
+	if err != nil || in.Refers != 0xffffffff80ffff07 {
+		t.Errorf("%+v, %v", in, err)
+	}
+	code := []byte{0x48, 0x8d, 0xbb, 0x38, 0xfe, 0xff, 0xff, 0xe8, 0, 0, 0, 0} // lea -0x1c8(%rbx),%rdi; call
+	if o, ok := amd64.Argument(code, len(code), 0xffffffff81000000, amd64.DI); !ok || o.Offset != -0x1c8 || o.Base != amd64.BX {
+		t.Errorf("%+v, %v", o, ok)
+	}
+	frame := []byte{0x48, 0x8d, 0xa4, 0x24, 0x00, 0xff, 0xff, 0xff, 0x90} // lea -0x100(%rsp),%rsp
+	if f, ok := amd64.FrameAt(frame, 8); !ok || f.Offset != 0x108 {
+		t.Errorf("%+v, %v", f, ok)
+	}
+}

@@ -195,13 +195,13 @@ func (t step) address(m x86asm.Mem) (taken.Value, bool) {
 	case m.Segment == x86asm.GS:
 		// A variable of the processor's own.
 		if m.Base == x86asm.RIP {
-			return t.w.Own(m.Disp + next), m.Index == 0
+			return t.w.Own(displacement(m) + next), m.Index == 0
 		}
-		return t.w.Own(m.Disp), m.Index == 0 && m.Base == 0
+		return t.w.Own(displacement(m)), m.Index == 0 && m.Base == 0
 	case m.Index != 0 && !(m.Scale == 1 && m.Base == 0):
 		return taken.Value{}, false
 	case m.Base == x86asm.RIP:
-		return taken.Value{Off: next + m.Disp}, true
+		return taken.Value{Off: next + displacement(m)}, true
 	case m.Base == 0:
 		return taken.Value{Off: displacement(m)}, m.Index == 0
 	}
@@ -210,12 +210,12 @@ func (t step) address(m x86asm.Mem) (taken.Value, bool) {
 		return taken.Value{}, false
 	}
 	v := t.s.Regs[r]
-	v.Off += m.Disp
+	v.Off += displacement(m)
 	return v, true
 }
 
 // displacement is that of an operand in memory, whose 32 bits the decoder does not
-// extend by their sign where there is no register.
+// extend by their sign.
 func displacement(m x86asm.Mem) int64 {
 	if m.Disp>>31 == 1 {
 		return int64(int32(m.Disp))

@@ -150,9 +150,9 @@ func (s *frameState) write(inst *x86asm.Inst) {
 	case inst.Op == x86asm.ADD && isImm:
 		s.Depth -= int64(imm)
 	case inst.Op == x86asm.LEA && isMem && mem.Index == 0 && mem.Base == x86asm.RSP:
-		s.Depth -= mem.Disp
+		s.Depth -= displacement(mem)
 	case inst.Op == x86asm.LEA && isMem && mem.Index == 0 && mem.Base == x86asm.RBP && s.Framed:
-		s.Known, s.Depth = true, s.FPDepth-mem.Disp
+		s.Known, s.Depth = true, s.FPDepth-displacement(mem)
 	case inst.Op == x86asm.MOV && isReg && from == BP && s.Framed:
 		s.Known, s.Depth = true, s.FPDepth
 	default:

@@ -109,14 +109,14 @@ func (t *follower) spinWord(i int, m x86asm.Mem, size int) (arch.SpinLoop, bool)
 	case m.Index != 0 || m.Segment != 0:
 		return l, false
 	case m.Base == x86asm.RIP:
-		l.Disp = int64(t.start) + int64(t.list[i].at+t.list[i].inst.Len) + m.Disp
+		l.Disp = int64(t.start) + int64(t.list[i].at+t.list[i].inst.Len) + displacement(m)
 		return l, true
 	case m.Base == 0:
 		return l, true
 	}
 	l.Base, l.HasBase = 0, true
 	r, ok := register(m.Base)
-	l.Base, l.Disp = r, m.Disp
+	l.Base, l.Disp = r, displacement(m)
 	return l, ok
 }
 

@@ -123,7 +123,7 @@ func (w *Walk) OnStack(at Value) bool {
 // Load is what is in memory at an address.
 func (w *Walk) Load(s *State, at Value, size int) Value {
 	if w.OnStack(at) {
-		if v, ok := s.stack[at.Off]; ok && size == 8 {
+		if v, ok := s.stack[at.Off]; ok && size == 8 && v.ID != unknown {
 			return v
 		}
 	}
@@ -136,10 +136,15 @@ func (w *Walk) Spill(s *State, at Value, size int, v Value, known bool) {
 		return
 	}
 	for slot := at.Off - 7; slot < at.Off+int64(max(size, 1)); slot++ {
-		delete(s.stack, slot)
+		if _, found := s.stack[slot]; found {
+			s.stack[slot] = Value{ID: unknown}
+		}
 	}
-	if known && size == 8 {
-		s.stack[at.Off] = v
+	if !known || size != 8 {
+		v = Value{ID: unknown}
+	}
+	for slot := at.Off; slot < at.Off+int64(max(size, 1)); slot += 8 {
+		s.stack[slot], v = v, Value{ID: unknown}
 	}
 }
 

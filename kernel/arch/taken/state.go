@@ -17,6 +17,9 @@ type Value struct {
 // Const is the id of numbers that are in the code.
 const Const = 0
 
+// unknown is the id, on the stack only, of what is not known.
+const unknown = 1
+
 // held is something taken, with what it depends on.
 type held struct {
 	Taken
@@ -38,9 +41,10 @@ type State struct {
 	// Exclusive is what the last exclusive load has read, of a machine that has them.
 	Exclusive Exclusive
 
-	stack map[int64]Value // by distance from the stack pointer at entry
+	stack map[int64]Value // what was stored on a way here, by distance from the stack pointer at entry
 	held  []held
 	given []Given
+	freed []Value // what was taken and given back again
 	// must is what is held on all ways, wherever it was taken on each.
 	must []Value
 }
@@ -89,14 +93,14 @@ func (c Condition) Negated() Condition {
 func (s *State) clone() *State {
 	c := *s
 	c.stack = maps.Clone(s.stack)
-	c.held, c.given, c.must = slices.Clone(s.held), slices.Clone(s.given), slices.Clone(s.must)
+	c.held, c.given, c.must, c.freed = slices.Clone(s.held), slices.Clone(s.given), slices.Clone(s.must), slices.Clone(s.freed)
 	return &c
 }
 
 // same tells whether two states are equal.
 func (s *State) same(o *State) bool {
 	return s.Regs == o.Regs && s.Flags == o.Flags && s.Exclusive == o.Exclusive && maps.Equal(s.stack, o.stack) &&
-		slices.Equal(s.held, o.held) && slices.Equal(s.given, o.given) && slices.Equal(s.must, o.must)
+		slices.Equal(s.held, o.held) && slices.Equal(s.given, o.given) && slices.Equal(s.must, o.must) && slices.Equal(s.freed, o.freed)
 }
 
 // sure notes that something is held, whatever happened before.
@@ -108,13 +112,21 @@ func (s *State) sure(where Value) {
 
 // unsure notes that something was given back.
 func (s *State) unsure(where Value) {
+	s.free(where)
 	s.must = slices.DeleteFunc(s.must, func(v Value) bool { return v == where })
+}
+
+func (s *State) free(where Value) {
+	if !slices.Contains(s.freed, where) && len(s.freed) < maxHeld {
+		s.freed = append(s.freed, where)
+	}
 }
 
 // maxHeld bounds what is kept of one function.
 const maxHeld = 64
 
 func (s *State) take(h held) {
+	s.freed = slices.DeleteFunc(s.freed, func(v Value) bool { return v == h.where })
 	if h.Sure {
 		s.sure(h.where)
 	}

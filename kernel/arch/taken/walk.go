@@ -47,11 +47,13 @@ type Walk struct {
 	orphan  *State         // before a jump to a place that is not known
 	stops   map[int]*State // behind an instruction that leads nowhere, by instruction
 	visits  map[int]int
+	kept    int // numbers in ways
+	steps   int // instructions that were carried out
 }
 
 func newWalk(m Machine, code []byte, start uint64, effects func(uint64) []Effect) *Walk {
 	w := &Walk{code: m.Code(code, start), conv: m.Convention(), at: map[int]int{}, lead: map[int]bool{0: true}, start: start,
-		effects: effects, ids: map[expr]int{}, in: map[int]*State{}, ways: map[int][]way{}, visits: map[int]int{}, stops: map[int]*State{}, exprs: []expr{{}}}
+		effects: effects, ids: map[expr]int{}, in: map[int]*State{}, ways: map[int][]way{}, visits: map[int]int{}, stops: map[int]*State{}, exprs: []expr{{}, {kind: exprFresh}}}
 	w.places = make([]Place, w.code.Len())
 	for i := range w.places {
 		p := w.code.Place(i)
@@ -96,6 +98,13 @@ func (w *Walk) intern(e expr) int {
 // maxVisits bounds how often a block is gone through.
 const maxVisits = 64
 
+// maxKept bounds how many numbers are kept of one function, and maxSteps how many
+// instructions are carried out to follow it.
+const (
+	maxKept  = 1 << 20
+	maxSteps = 1 << 19
+)
+
 // run follows all ways until nothing changes.
 func (w *Walk) run() bool {
 	first := &State{stack: map[int64]Value{}}
@@ -107,7 +116,7 @@ func (w *Walk) run() bool {
 		for len(w.work) > 0 {
 			i := w.work[len(w.work)-1]
 			w.work = w.work[:len(w.work)-1]
-			if w.visits[i]++; w.visits[i] > maxVisits {
+			if w.visits[i]++; w.visits[i] > maxVisits || w.kept > maxKept || w.steps > maxSteps {
 				return false
 			}
 			w.block(i, -1)
@@ -154,8 +163,10 @@ const settle = 8
 // reach notes what is known on a way to the block that begins with an instruction: what
 // is known there is what holds on all ways, each as it was found last.
 func (w *Walk) reach(from, i int, s *State) {
+	w.kept += len(s.stack) + maxRegisters
 	at, found := slices.BinarySearchFunc(w.ways[i], from, func(x way, from int) int { return x.from - from })
 	if found {
+		w.kept -= len(w.ways[i][at].state.stack) + maxRegisters
 		w.ways[i][at].state = s
 	} else {
 		w.ways[i] = slices.Insert(w.ways[i], at, way{from, s})
@@ -194,12 +205,7 @@ func (w *Walk) join(i int, old, s *State) bool {
 			old.Regs[r] = v
 		}
 	}
-	for slot, v := range old.stack {
-		if s.stack[slot] != v {
-			delete(old.stack, slot)
-			changed = true
-		}
-	}
+	changed = joinStack(old.stack, s.stack) || changed
 	if old.Flags != s.Flags && old.Flags != (Flags{}) {
 		old.Flags, changed = Flags{}, true
 	}
@@ -209,8 +215,28 @@ func (w *Walk) join(i int, old, s *State) bool {
 	must := len(old.must)
 	old.must = slices.DeleteFunc(old.must, func(v Value) bool { return !slices.Contains(s.must, v) })
 	changed = changed || len(old.must) != must
+	for _, v := range s.freed {
+		if !slices.Contains(old.freed, v) && len(old.freed) < maxHeld {
+			old.freed, changed = append(old.freed, v), true
+		}
+	}
 	given := joinGiven(old, s)
 	return joinHeld(old, s) || given || changed
+}
+
+func joinStack(old, s map[int64]Value) bool {
+	changed := false
+	for slot, v := range old {
+		if v.ID != unknown && s[slot] != v {
+			old[slot], changed = Value{ID: unknown}, true
+		}
+	}
+	for slot := range s {
+		if _, found := old[slot]; !found {
+			old[slot], changed = Value{ID: unknown}, true
+		}
+	}
+	return changed
 }
 
 func joinHeld(old, s *State) bool {
@@ -265,6 +291,7 @@ func (w *Walk) block(i, stop int) *State {
 		if i == stop {
 			return s
 		}
+		w.steps++
 		p := &w.places[i]
 		next := p.Offset + p.Len
 		switch p.Flow {
