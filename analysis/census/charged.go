@@ -39,6 +39,7 @@ func newChargeTallies(slabs *slab.Allocations, workers int) ([]chargeTally, erro
 
 func (t *chargeTally) slab(s *sweep.Slab) {
 	if t.charges != nil {
+		t.charges.ReadBy(s)
 		t.charges.Load(&s.Slab)
 	}
 }

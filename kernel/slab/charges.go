@@ -50,6 +50,7 @@ type Charges struct {
 	objcg    objcgLayout
 	at, size int // of the pointer in an entry, and of an entry
 
+	mem    Memory // what arrays are read by
 	buf    []byte
 	array  []byte // of the slab loaded last, nil where none of its objects is charged
 	stride int
@@ -62,7 +63,7 @@ type Charges struct {
 // NewCharges makes a reader of charges. The error is ErrNoCharges where the kernel has
 // no record of them.
 func (s *Allocations) NewCharges() (*Charges, error) {
-	c := &Charges{s: s, size: 8, memcgs: make(map[uint64]uint64)}
+	c := &Charges{s: s, mem: s.k, size: 8, memcgs: make(map[uint64]uint64)}
 	if !s.slab.Charges.Has() || s.k.Resolve(&c.objcg) != nil {
 		return nil, ErrNoCharges
 	}
@@ -75,6 +76,16 @@ func (s *Allocations) NewCharges() (*Charges, error) {
 	}
 	return c, nil
 }
+
+// Memory is kernel virtual memory; *kernel.Kernel is one, and a slab of a sweep.
+type Memory interface {
+	Peek(virt uint64, buf []byte) ([]byte, error)
+}
+
+// ReadBy makes arrays be read by another way than the kernel's page cache: by that of a
+// sweep, which has its own, and would otherwise fill the cache with pages that nobody
+// needs again. What Peek returns must be valid until the next call.
+func (c *Charges) ReadBy(m Memory) { c.mem = m }
 
 // Load reads the array of a slab. What cannot be read is counted in the coverage.
 func (c *Charges) Load(sl *Slab) {
@@ -108,7 +119,7 @@ func (c *Charges) load(sl *Slab) error {
 	if cap(c.buf) < n {
 		c.buf = make([]byte, n)
 	}
-	b, err := c.s.k.Peek(at, c.buf[:n])
+	b, err := c.mem.Peek(at, c.buf[:n])
 	if err != nil {
 		return &Error{Cache: sl.Cache.Name, Slab: sl.Start, Err: err, Reason: "who its objects are charged to"}
 	}

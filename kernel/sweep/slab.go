@@ -17,13 +17,13 @@ type Slab struct {
 	// slab's list of free objects is damaged, or in a page that could not be read.
 	Doubt error
 
-	decoder *slab.Decoder
+	worker  *worker
 	missing []bool // by page, nil where none is
 	prefix  int    // bytes of Mem before the first page that is missing
 }
 
 // Live tells whether the i-th object is in use.
-func (s *Slab) Live(i int) bool { return !s.decoder.IsFree(i) }
+func (s *Slab) Live(i int) bool { return !s.worker.decoder.IsFree(i) }
 
 // Bytes is the memory of the i-th object, nil where a page of it is missing.
 func (s *Slab) Bytes(i int) []byte {
@@ -34,6 +34,18 @@ func (s *Slab) Bytes(i int) []byte {
 	}
 	return s.Mem[from:to:to]
 }
+
+// Peek reads kernel virtual memory, as kernel.Memory.Peek does, by the means of the sweep:
+// around the page cache, of which each worker keeps a few of the pages that it read last.
+// The result is valid until the next call.
+func (s *Slab) Peek(virt uint64, buf []byte) ([]byte, error) {
+	w := s.worker
+	page := (virt - w.direct) / w.s.Kernel().PageSize()
+	return w.peekBy(&w.aside[page%asidePages], virt, buf)
+}
+
+// asidePages is how many pages of consumers a worker keeps.
+const asidePages = 16
 
 func (s *Slab) present(from, to int) bool {
 	size := len(s.Mem) / len(s.missing)
@@ -95,14 +107,15 @@ func (w *worker) pageAt(phys uint64, buf []byte) ([]byte, error) {
 
 // peek reads a part of a page of the direct mapping for the decoder, and keeps the page
 // at hand for the slab that lies there.
-func (w *worker) peek(virt uint64, buf []byte) ([]byte, error) {
+func (w *worker) peek(virt uint64, buf []byte) ([]byte, error) { return w.peekBy(&w.held, virt, buf) }
+
+func (w *worker) peekBy(h *heldPage, virt uint64, buf []byte) ([]byte, error) {
 	size := w.s.Kernel().PageSize()
 	phys := virt - w.direct
 	off := phys % size
 	if off+uint64(len(buf)) > size || phys >= w.s.Kernel().Image().Facts().MaxPhys {
 		return w.s.Kernel().Peek(virt, buf)
 	}
-	h := &w.held
 	if h.phys != phys-off+1 {
 		if h.buf == nil {
 			h.buf = make([]byte, size)

@@ -202,14 +202,15 @@ type worker struct {
 	cover   kernel.Coverage
 	last    *slab.Cache // of the slab before, and whether it is wanted
 	slot    int
-	held    heldPage // the page that was read last for the decoder
-	at      uint64   // the page frame after the last one that is done with
+	held    heldPage             // the page that was read last for the decoder
+	aside   [asidePages]heldPage // that a consumer read last
+	at      uint64               // the page frame after the last one that is done with
 }
 
 func newWorker(number int, s *slab.Allocations, w *wanted) *worker {
 	d := s.NewDecoder()
 	one := &worker{number: number, s: s, pages: s.Pages(), reader: dump.NewPageReader(s.Kernel().Image()), wanted: w, decoder: d, counts: make([]CacheCounts, len(w.caches))}
-	one.slab.decoder = d
+	one.slab.worker = one
 	d.ReadBy(one.peek)
 	one.direct, _ = s.Kernel().PageOffset() // without it there are no slabs
 	return one
