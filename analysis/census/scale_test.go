@@ -20,7 +20,7 @@ var scale = flag.Bool("scale", false, "count 10 million dentries, and look at th
 //	go test -run Memory -v ./analysis/census -scale
 func TestMemory(t *testing.T) {
 	if !*scale {
-		t.Skip("long; run with -scale")
+		t.Skip("takes minutes: run with -scale")
 	}
 	const n = 10_000_000
 	c, fs := case2(t, synthetic.EL6(), n)
@@ -39,7 +39,7 @@ func TestMemory(t *testing.T) {
 func peakMemory(t *testing.T) uint64 {
 	f, err := os.Open("/proc/self/status")
 	if err != nil {
-		t.Skip(err)
+		t.Skipf("this system does not tell the peak of a process's memory: %v", err)
 	}
 	defer func() { _ = f.Close() }() // opened for reading only
 	for s := bufio.NewScanner(f); s.Scan(); {
@@ -51,6 +51,6 @@ func peakMemory(t *testing.T) uint64 {
 			return kb << 10
 		}
 	}
-	t.Skip("the system does not tell")
+	t.Skip("this system does not tell the peak of a process's memory: no VmHWM in /proc/self/status")
 	return 0
 }

@@ -18,7 +18,7 @@ import (
 // counts are those of the plan.
 func TestCase2(t *testing.T) {
 	if testing.Short() {
-		t.Skip("a machine of 640 MB")
+		t.Skip("short run: a machine of 640 MB is built and swept")
 	}
 	const dentries = 2_807_264
 	plan := synthetic.New(synthetic.EL6(), synthetic.Machine{RAM: 640 << 20, CPUs: 24, MemMap: true, HashBits: 14})

@@ -44,7 +44,7 @@ func TestKindsOfKnownCaches(t *testing.T) {
 // The leaked objects are all there, told apart from the others by what they carry.
 func TestKindsOfMergedCache(t *testing.T) {
 	if testing.Short() {
-		t.Skip("looks at 100,000 objects")
+		t.Skip("short run: the contents of 100,000 objects are looked at")
 	}
 	plant := fixtures.Truth(t, "main").Plant.Objects
 	r := kinds(t, open(t, main(t)), "mortem_mate", 1<<30)

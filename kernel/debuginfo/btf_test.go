@@ -78,10 +78,10 @@ func printed(t *testing.T, src debuginfo.Source, name string) string {
 func TestPaholeAgreesOnBTF(t *testing.T) {
 	path := os.Getenv("MORTEM_TEST_BTF")
 	if path == "" {
-		t.Skip("MORTEM_TEST_BTF names no BTF file")
+		t.Skip("compares with pahole on the file that MORTEM_TEST_BTF names, such as /sys/kernel/btf/vmlinux")
 	}
 	if _, err := exec.LookPath("pahole"); err != nil {
-		t.Skip("pahole is not installed")
+		t.Skip("pahole, which is compared with, is not installed")
 	}
 	out, err := exec.Command("pahole", "-F", "btf", path).Output()
 	if err != nil {

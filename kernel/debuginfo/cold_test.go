@@ -83,7 +83,7 @@ func drgnCommand(t testing.TB, path string) *exec.Cmd {
 	t.Helper()
 	const python = "/usr/bin/python3"
 	if err := exec.Command(python, "-c", "import drgn").Run(); err != nil {
-		t.Skip("drgn is not installed")
+		t.Skip("drgn, which is measured beside, is not installed")
 	}
 	return exec.Command(python, "-c", drgnScript, path)
 }
@@ -120,7 +120,7 @@ func BenchmarkColdProcess(b *testing.B) {
 func TestColdOpenBesideDrgn(t *testing.T) {
 	path := os.Getenv("MORTEM_TEST_VMLINUX")
 	if path == "" || testing.Short() {
-		t.Skip("MORTEM_TEST_VMLINUX names no vmlinux")
+		t.Skip("a measurement beside drgn, of the vmlinux that MORTEM_TEST_VMLINUX names: see testdata/fetch-debian")
 	}
 	cache := t.TempDir()
 	measure(t, openCommand(path, cache))

@@ -89,7 +89,7 @@ func TestFramesAndLines(t *testing.T) {
 func TestFramesOfVmlinux(t *testing.T) {
 	file := vmlinux(t)
 	if _, err := exec.LookPath("llvm-addr2line"); err != nil {
-		t.Skip("llvm-addr2line is not installed")
+		t.Skip("llvm-addr2line, which is compared with, is not installed")
 	}
 	src := open(t, file)
 	addrs := sampleText(src, 500)

@@ -272,10 +272,10 @@ func TestPaholeOfDump(t *testing.T) {
 func TestPaholeAgrees(t *testing.T) {
 	path := os.Getenv("MORTEM_TEST_VMLINUX")
 	if path == "" {
-		t.Skip("MORTEM_TEST_VMLINUX names no vmlinux")
+		t.Skip("compares with pahole on the vmlinux that MORTEM_TEST_VMLINUX names, see testdata/fetch-debian; TestPaholeRecorded compares with what pahole printed of the fixtures")
 	}
 	if _, err := exec.LookPath("pahole"); err != nil {
-		t.Skip("pahole is not installed")
+		t.Skip("pahole, which is compared with, is not installed")
 	}
 	src, err := debuginfo.Open(path)
 	if err != nil {

@@ -17,7 +17,7 @@ import (
 // TestPipe: --vmlinux <(cat vmlinux.xz) reads the pipe once, to its end.
 func TestPipe(t *testing.T) {
 	if testing.Short() {
-		t.Skip("unpacks a whole vmlinux")
+		t.Skip("short run: a whole vmlinux is unpacked out of a pipe")
 	}
 	data, err := os.ReadFile(fixtures.Path(t, "vmlinux.xz"))
 	if err != nil {
@@ -25,7 +25,7 @@ func TestPipe(t *testing.T) {
 	}
 	path := filepath.Join(t.TempDir(), "pipe")
 	if err := syscall.Mkfifo(path, 0o600); err != nil {
-		t.Skip(err)
+		t.Skipf("no named pipes on this system: %v", err)
 	}
 	go func() {
 		if w, err := os.OpenFile(path, os.O_WRONLY, 0); err == nil {
@@ -51,7 +51,7 @@ func TestPipe(t *testing.T) {
 func TestPipeWithoutWriter(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "pipe")
 	if err := syscall.Mkfifo(path, 0o600); err != nil {
-		t.Skip(err)
+		t.Skipf("no named pipes on this system: %v", err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()

@@ -238,8 +238,7 @@ func TestBuildID(t *testing.T) {
 func TestSameAnswers(t *testing.T) {
 	for boot, path := range map[string]func(t testing.TB) string{
 		"main":  func(t testing.TB) string { return fixtures.Path(t, kerneltest.Main) },
-		"kdump": func(t testing.TB) string { return fixtures.Path(t, "kdump/vmcore.kdump") },
-		"small": func(t testing.TB) string { return fixtures.Unpacked(t, "small/vmcore.elf") },
+		"kdump": func(t testing.TB) string { return fixtures.Unpacked(t, "kdump/vmcore.kdump") },
 	} {
 		t.Run(boot, func(t *testing.T) { sameAnswers(t, path(t)) })
 	}

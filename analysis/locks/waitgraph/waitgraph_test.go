@@ -40,7 +40,7 @@ func ExampleGraph_Solve() {
 // quadratic and so bounded.
 func TestLongChain(t *testing.T) {
 	if testing.Short() {
-		t.Skip("a large graph")
+		t.Skip("short run: a large graph is solved")
 	}
 	var g waitgraph.Graph
 	const length = 50000

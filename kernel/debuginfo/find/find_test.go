@@ -231,7 +231,7 @@ func TestServers(t *testing.T) {
 // A real debuginfod, where it is installed.
 func TestDebuginfod(t *testing.T) {
 	if _, err := exec.LookPath("debuginfod"); err != nil {
-		t.Skip("debuginfod is not installed")
+		t.Skip("debuginfod, the real server, is not installed; TestServers has one of its own")
 	}
 	q := query(t)
 	dir := t.TempDir()
@@ -240,7 +240,7 @@ func TestDebuginfod(t *testing.T) {
 	server := exec.Command("debuginfod", "-F", "-p", port, "-d", filepath.Join(dir, "db.sqlite"), filepath.Join(dir, "files"))
 	server.Env = append(os.Environ(), "HOME="+dir)
 	if err := server.Start(); err != nil {
-		t.Skip(err)
+		t.Skipf("debuginfod is installed and does not start: %v", err)
 	}
 	defer func() {
 		server.Process.Kill()
@@ -270,7 +270,7 @@ func freePort(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Skip(err)
+		t.Skipf("no port on this machine for a server to listen on: %v", err)
 	}
 	defer l.Close()
 	_, port, _ := net.SplitHostPort(l.Addr().String())
