@@ -35,7 +35,7 @@ var classes = func() (c [256]uint8) {
 
 const (
 	minHex   = 8
-	minMixed = 6 // mkstemp's XXXXXX
+	minMixed = 6 // the random letters and digits that mkstemp puts at the end
 	changes  = 3 // from letters to digits or back that no name has by intent
 	uuidSize = 36
 )

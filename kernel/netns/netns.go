@@ -51,9 +51,6 @@ func New(k *kernel.Kernel) (*Reader, error) {
 // set, and only as long as it is not unregistered.
 func (r *Reader) FromSet(set uint64) uint64 { return set - r.net.Sysctls.Offset() }
 
-// Init is the address of init_net.
-func (r *Reader) Init() uint64 { return r.init }
-
 // InitSet is the address of init_net's ctl_table_set.
 func (r *Reader) InitSet() uint64 { return r.init + r.net.Sysctls.Offset() }
 

@@ -44,13 +44,3 @@ func readHeader(raw []byte) (h header, err error) {
 	h = header{types: part(8), strings: part(16), layout: part(24)}
 	return h, err
 }
-
-// Size is the length in bytes of the BTF that begins with the bytes of a
-// struct btf_header, as its header has it.
-func Size(head []byte) (uint64, error) {
-	if len(head) < headerSize || binary.LittleEndian.Uint16(head) != magic {
-		return 0, fmt.Errorf("%w: it does not begin with its magic number", ErrNoBTF)
-	}
-	u := func(at int) uint64 { return uint64(binary.LittleEndian.Uint32(head[at:])) }
-	return u(4) + max(u(8)+u(12), u(16)+u(20)), nil
-}

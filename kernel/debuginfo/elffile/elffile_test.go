@@ -185,11 +185,6 @@ func TestModuleLayout(t *testing.T) {
 			}
 		}
 	}
-	f, _ = New("module", read(t, "gcc-dwarf5-module.ko"))
-	f.SetSectionAddresses(map[string]uint64{".text": 0xffffffffc0000000})
-	if addr, _ := f.SectionAddr(".text"); addr != 0xffffffffc0000000 {
-		t.Errorf(".text at %#x", addr)
-	}
 }
 
 func TestNoFile(t *testing.T) {

@@ -129,8 +129,8 @@ func (f *File) Section(name string) ([]byte, error) {
 	return f.sectionAt(i)
 }
 
-// SectionAddr is the address that a section was linked for. In an object file
-// it is made up, see Loaded, unless SetSectionAddresses told the real one.
+// SectionAddr is the virtual address that a section was linked for. In an object
+// file, which is linked for none, it is made up, as Loaded has it.
 func (f *File) SectionAddr(name string) (uint64, bool) {
 	for i, s := range f.elf.Sections {
 		if s.Name == name {

@@ -6,8 +6,7 @@ import (
 	"fmt"
 )
 
-// layoutStart is where the first section of an object file lies, as long as
-// nobody says otherwise.
+// layoutStart is the made-up address of the first section of an object file.
 const layoutStart = 0x1000
 
 // layOut gives the sections of an object file, which are linked at 0 all of
@@ -33,18 +32,6 @@ func (f *File) layOut() {
 		at = (at + align - 1) &^ (align - 1)
 		f.addrs[i] = at
 		at += min(s.Size, 1<<32)
-	}
-}
-
-// SetSectionAddresses tells where sections of an object file, by name, were
-// loaded; symbols and addresses in debug sections are then those. Without it
-// sections have made-up addresses, see SectionAddr. It must be called before
-// the first Section and Symbols.
-func (f *File) SetSectionAddresses(addrs map[string]uint64) {
-	for i, s := range f.elf.Sections {
-		if addr, ok := addrs[s.Name]; ok && f.Relocatable() {
-			f.addrs[i] = addr
-		}
 	}
 }
 
