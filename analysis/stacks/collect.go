@@ -69,6 +69,7 @@ func (t *Tasks) Collect(ctx context.Context, opt Options) (*Report, error) {
 	if err != nil {
 		c.report.Coverage.Fail(err)
 	}
+	c.panicked()
 	c.running(cpus)
 	c.idle(cpus)
 	if err := c.others(ctx); err != nil {
@@ -93,6 +94,20 @@ func (t *Tasks) collector(opt Options) *collector {
 		c.report.Methods = append(c.report.Methods, string(m))
 	}
 	return c
+}
+
+// panicked finds the processor that panicked, if that is asked for.
+func (c *collector) panicked() {
+	if !c.opt.Panic {
+		return
+	}
+	cpu, by, err := c.reader.PanicCPU()
+	if err != nil {
+		c.report.Coverage.Fail(err)
+	}
+	if c.opt.panicked = cpu; by == "" {
+		c.opt.panicked = -1
+	}
 }
 
 // running adds what the processors ran.
@@ -177,6 +192,10 @@ func (c *collector) add(tk *task.Task, cpu *unwind.CPU) {
 	}
 	c.report.Selected++
 	c.count(tk, &trace)
+	// A mark that is not in the dump says nothing.
+	if over, _, _ := c.tracer.Overflowed(tk); over {
+		c.report.Overflowed = append(c.report.Overflowed, c.task(tk, cpu))
+	}
 	if c.opt.Unique {
 		c.fold(tk, cpu, &trace)
 		return

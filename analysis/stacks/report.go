@@ -9,14 +9,17 @@ import (
 
 // Report is the answer.
 type Report struct {
-	Methods  []string        `json:"methods"`           // by which this kernel can be unwound, the best first
-	Searched uint64          `json:"searched"`          // tasks looked at
-	Selected uint64          `json:"selected"`          // tasks that the selection left
-	Stacks   []Stack         `json:"stacks,omitempty"`  // one for each selected task
-	Groups   []Group         `json:"groups,omitempty"`  // of equal stacks, the most frequent first; with Options.Unique
-	Missing  []string        `json:"missing,omitempty"` // what the debug information lacks of what was asked for
-	Unknown  []string        `json:"unknown,omitempty"` // what was asked for by name or number and is not in the dump
-	Coverage kernel.Coverage `json:"coverage"`          // of tasks and their stacks
+	Methods  []string `json:"methods"`          // by which this kernel can be unwound, the best first
+	Searched uint64   `json:"searched"`         // tasks looked at
+	Selected uint64   `json:"selected"`         // tasks that the selection left
+	Stacks   []Stack  `json:"stacks,omitempty"` // one for each selected task
+	Groups   []Group  `json:"groups,omitempty"` // of equal stacks, the most frequent first; with Options.Unique
+	// Overflowed are the selected tasks whose stack was once used up: the mark at
+	// its far end has been written over, and so may be what lies below.
+	Overflowed []Task          `json:"overflowed,omitempty"`
+	Missing    []string        `json:"missing,omitempty"` // what the debug information lacks of what was asked for
+	Unknown    []string        `json:"unknown,omitempty"` // what was asked for by name or number and is not in the dump
+	Coverage   kernel.Coverage `json:"coverage"`          // of tasks and their stacks
 }
 
 // Group is a number of tasks with equal stacks: the same functions at the same

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/kmortem/mortem/kernel/glob"
 	"github.com/kmortem/mortem/kernel/task"
 	"github.com/kmortem/mortem/kernel/unwind"
 )
@@ -15,11 +16,12 @@ type Options struct {
 	PIDs    []int32
 	TGIDs   []int32 // all threads of these processes
 	Addrs   []uint64
-	Comms   []string
+	Comms   []string // with * for any characters and ? for one
 	CPUs    []int    // what runs there
 	States  string   // letters
 	Running bool     // only what a processor had
-	In      []string // functions, of which one must be on the stack
+	Panic   bool     // only what the processor that panicked had
+	In      []string // functions, of which one must be on the stack, with * and ? too
 
 	Unique    bool // fold equal stacks
 	Raw       bool // the stacks' memory too
@@ -33,8 +35,9 @@ type Options struct {
 // chosen is what Options say of single tasks, and which of them there are.
 type chosen struct {
 	*Options
-	tasks task.Sought
-	cpus  []int
+	tasks    task.Sought
+	cpus     []int
+	panicked int // the processor that panicked, -1 where none did
 }
 
 func choose(o *Options) chosen {
@@ -50,6 +53,7 @@ func (o *chosen) fits(t *task.Task, cpu *unwind.CPU) bool {
 	}
 	switch {
 	case o.Running && cpu == nil,
+		o.Panic && (cpu == nil || cpu.Number != o.panicked),
 		o.States != "" && !strings.Contains(o.States, t.Letter()):
 		return false
 	}
@@ -59,6 +63,9 @@ func (o *chosen) fits(t *task.Task, cpu *unwind.CPU) bool {
 // unknown says what was asked for and is not in the dump.
 func (o *chosen) unknown(t *Tasks) []string {
 	list := o.tasks.Missing()
+	if o.Panic && o.panicked < 0 {
+		list = append(list, "no processor panicked")
+	}
 	for _, n := range o.CPUs {
 		if !slices.Contains(o.cpus, n) {
 			list = append(list, fmt.Sprintf("CPU %d is not among those that were online", n))
@@ -88,7 +95,7 @@ func (t *Tasks) hasFunction(name string) bool {
 			return true
 		}
 	}
-	return false
+	return glob.Is(name) && t.modules != nil // whose functions are looked up by their names
 }
 
 // passes tells whether one of the wanted functions is on a stack.
@@ -107,6 +114,10 @@ func (o *Options) passes(tr *unwind.Tracer, trace *unwind.Trace) bool {
 // isFunction tells whether a symbol is that of a function or of a part that the
 // compiler made of it: name.cold, name.part.0, name.constprop.0, name.isra.0.
 func isFunction(symbol, name string) bool {
+	if glob.Is(name) {
+		base, _, _ := strings.Cut(symbol, ".")
+		return glob.Match(name, symbol) || glob.Match(name, base)
+	}
 	rest, ok := strings.CutPrefix(symbol, name)
 	return ok && (rest == "" || rest[0] == '.')
 }

@@ -205,7 +205,7 @@ func (c *collector) tasks(ctx context.Context) error {
 		count(tk)
 	}
 	c.states(counts)
-	c.panicTask()
+	c.panicTask(reader)
 	return nil
 }
 
@@ -227,24 +227,16 @@ func (c *collector) states(counts map[string]*State) {
 	}
 }
 
-// panicTask finds who ran on the processor that panicked: crashing_cpu of x86, when a
-// second kernel was started, or panic_cpu since 4.5. Both are -1 before.
-func (c *collector) panicTask() {
-	for _, name := range []string{"crashing_cpu", "panic_cpu"} {
-		at, err := c.k.Symbol(name)
-		if err != nil {
-			continue
-		}
-		cpu, err := c.k.Uint32(at)
-		if err != nil {
-			c.unknown(name, err)
-			continue
-		}
-		for i := range c.r.Running {
-			if t := &c.r.Running[i]; t.CPU == int(int32(cpu)) {
-				c.r.PanicTask, c.r.PanicBy = t, name
-				return
-			}
+// panicTask finds who ran on the processor that panicked.
+func (c *collector) panicTask(reader *task.Reader) {
+	cpu, by, err := reader.PanicCPU()
+	if err != nil {
+		c.unknown("the processor that panicked", err)
+	}
+	for i := range c.r.Running {
+		if t := &c.r.Running[i]; by != "" && t.CPU == cpu {
+			c.r.PanicTask, c.r.PanicBy = t, by
+			return
 		}
 	}
 }

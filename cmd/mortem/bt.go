@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -41,7 +42,7 @@ func (a *app) btCommand() *cobra.Command {
 		Short: "Print the stacks of tasks",
 		Long: "bt prints the stacks of tasks: of those named by number, by the address of their task_struct\n" +
 			"or by name, or of all that the flags leave. What follows the first dump and is no file is\n" +
-			"taken for a task. Without any, it prints the tasks that the processors were running.\n\n" +
+			"taken for a task; a name can have * for any characters and ? for one. Without any, it prints the tasks that the processors were running.\n\n" +
 			"Each frame has the address of its place on the stack, the function, where in it, and the\n" +
 			"address; one that was not found by unwind data says how, and how sure that is.",
 		Example: "  mortem bt --vmlinux vmlinux vmcore\n" +
@@ -53,11 +54,11 @@ func (a *app) btCommand() *cobra.Command {
 			files, names := splitDumps(args)
 			opt.PIDs, opt.TGIDs = f.pids, f.tgids
 			nameTasks(&opt, names)
-			if err := f.check(&opt); err != nil {
+			if err := cmp.Or(lacksName(c, "comm", "state", "in"), f.check(&opt)); err != nil {
 				return err
 			}
-			if f.all && (len(names) > 0 || opt.Running) {
-				return usage("--all goes with neither --running nor the name of a task")
+			if f.all && (len(names) > 0 || opt.Running || opt.Panic) {
+				return usage("--all goes with neither --running, --panic nor the name of a task")
 			}
 			if !f.all && !chooses(c) && len(names) == 0 {
 				opt.Running = true
@@ -68,11 +69,12 @@ func (a *app) btCommand() *cobra.Command {
 	fl := c.Flags()
 	fl.Int32SliceVar(&f.pids, "pid", nil, "only the threads with these numbers")
 	fl.Int32SliceVar(&f.tgids, "process", nil, "only the threads of these processes")
-	fl.StringSliceVar(&opt.Comms, "comm", nil, "only the tasks with these names")
+	fl.StringSliceVar(&opt.Comms, "comm", nil, "only the tasks with these names, such as 'kworker/*'")
 	fl.IntSliceVar(&opt.CPUs, "cpu", nil, "only what these processors were running")
 	fl.StringSliceVar(&f.states, "state", nil, "only tasks in these states: letters (D), crash's (UN) or words (zombie)")
 	fl.BoolVar(&opt.Running, "running", false, "only what the processors were running")
-	fl.StringSliceVar(&opt.In, "in", nil, "only stacks with one of these functions")
+	fl.BoolVar(&opt.Panic, "panic", false, "only what the processor that panicked was running")
+	fl.StringSliceVar(&opt.In, "in", nil, "only stacks with one of these functions, such as '*_lock_slowpath'")
 	fl.BoolVar(&f.all, "all", false, "all tasks")
 	fl.BoolVar(&opt.Unique, "unique", false, "fold equal stacks, and count them")
 	fl.BoolVar(&opt.Raw, "raw", false, "print the memory of the stacks too")
@@ -87,12 +89,23 @@ func (a *app) btCommand() *cobra.Command {
 
 // chooses tells whether a flag chooses tasks.
 func chooses(c *cobra.Command) bool {
-	for _, name := range []string{"pid", "process", "comm", "cpu", "state", "running", "in", "unique"} {
+	for _, name := range []string{"pid", "process", "comm", "cpu", "state", "running", "panic", "in", "unique"} {
 		if c.Flags().Changed(name) {
 			return true
 		}
 	}
 	return false
+}
+
+// lacksName is the error for a flag that takes names and was given an empty one.
+func lacksName(c *cobra.Command, flags ...string) error {
+	for _, name := range flags {
+		list, err := c.Flags().GetStringSlice(name)
+		if c.Flags().Changed(name) && (err != nil || len(list) == 0 || slices.Contains(list, "")) {
+			return usage("--%s: an empty name", name)
+		}
+	}
+	return nil
 }
 
 // splitDumps tells the files of a dump from the names of tasks behind them.
@@ -159,6 +172,10 @@ func printStacks(w *printer, r *stacks.Report) {
 			w.line("")
 		}
 		printFolded(w, &r.Groups[i])
+	}
+	if len(r.Overflowed) > 0 {
+		w.line("")
+		w.line("stacks that overflowed, their marks at the end being written over: %s", taskNames(r.Overflowed))
 	}
 }
 
@@ -294,7 +311,7 @@ func printFrame(w *printer, f *stacks.Frame, short bool) {
 		printRegisters(w, f.Registers)
 	}
 	if f.Exception != nil && !f.Exception.User {
-		w.line("    [exception RIP: %s]", f.Exception.At)
+		w.line("    [exception %s: %s]", pcName(f.Exception.Registers), f.Exception.At)
 		printRegisters(w, f.Exception.Registers)
 	}
 }
@@ -330,9 +347,22 @@ func printSource(w *printer, s *stacks.Source) {
 // them.
 var crashNames = map[string]string{"ip": "RIP", "sp": "RSP", "flags": "RFLAGS", "orig_ax": "ORIG_RAX", "cs": "CS", "ss": "SS"}
 
+// ofX86 tells registers of x86-64 from those of arm64.
+func ofX86(list []stacks.Register) bool {
+	return !slices.ContainsFunc(list, func(r stacks.Register) bool { return r.Name == "x29" || r.Name == "pc" })
+}
+
+// pcName is what the architecture calls its program counter.
+func pcName(list []stacks.Register) string {
+	if ofX86(list) {
+		return "RIP"
+	}
+	return "PC"
+}
+
 func printRegisters(w *printer, list []stacks.Register) {
 	var b strings.Builder
-	x86 := !slices.ContainsFunc(list, func(r stacks.Register) bool { return r.Name == "x29" || r.Name == "pc" })
+	x86 := ofX86(list)
 	for i, r := range list {
 		if i%4 == 0 && i > 0 {
 			b.WriteString("\n")

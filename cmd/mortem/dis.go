@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -26,6 +27,9 @@ func (a *app) disCommand() *cobra.Command {
 			place := args[len(args)-1]
 			return a.withKernel(args[:len(args)-1], func(s *session) error {
 				r, err := disasm.Disassemble(s.kernel, place, opt)
+				if errors.Is(err, disasm.ErrData) {
+					return usage("%v; read it with 'mortem eval'", err)
+				}
 				if err != nil {
 					return named(err)
 				}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -28,7 +29,8 @@ func (a *app) psCommand() *cobra.Command {
 		Use:   "ps [flags] DUMP... [PID|ADDRESS|COMM]...",
 		Short: "List the tasks, the run queues and the throttled groups",
 		Long: "ps lists the tasks: all threads, and the idle tasks of the processors. What follows the first\n" +
-			"dump and is no file is taken for a task, by number, name or the address of its task_struct.\n\n" +
+			"dump and is no file is taken for a task, by number, address of its task_struct or\n" +
+			"name, in which * stands for any characters and ? for one.\n\n" +
 			"The columns are those of crash: > marks what a processor was running, ST is the state, VSZ\n" +
 			"and RSS are in KiB, names of kernel threads stand in brackets. The states are RU running or\n" +
 			"runnable, IN sleeping, UN not to be woken by signals, ID an idle kernel thread, ST stopped, TR\n" +
@@ -45,7 +47,7 @@ func (a *app) psCommand() *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error {
 			files, names := splitDumps(args)
 			opt.PIDs = f.pids
-			if err := f.check(&opt); err != nil {
+			if err := cmp.Or(lacksName(c, "comm", "state"), f.check(&opt)); err != nil {
 				return err
 			}
 			namePS(&opt, names)
@@ -57,7 +59,7 @@ func (a *app) psCommand() *cobra.Command {
 	}
 	fl := c.Flags()
 	fl.Int32SliceVar(&f.pids, "pid", nil, "only the threads with these numbers")
-	fl.StringSliceVar(&opt.Comms, "comm", nil, "only the tasks with these names")
+	fl.StringSliceVar(&opt.Comms, "comm", nil, "only the tasks with these names, such as 'kworker/*'")
 	fl.StringSliceVar(&f.states, "state", nil, "only tasks in these states: letters (D), crash's (UN) or words (zombie)")
 	fl.IntSliceVar(&opt.CPUs, "cpu", nil, "only tasks that are or last were on these processors")
 	fl.BoolVar(&opt.Running, "running", false, "only what the processors were running")

@@ -93,3 +93,26 @@ func (r *Reader) online() ([]int, error) {
 	}
 	return slices.Clip(list), nil
 }
+
+// panicVariables have the number of the processor that panicked, and -1 before:
+// crashing_cpu of x86, when a second kernel was started, and panic_cpu since 4.5.
+var panicVariables = []string{"crashing_cpu", "panic_cpu"}
+
+// PanicCPU is the processor that panicked, and the variable that says so, empty where
+// none did. The error is of one that could not be read.
+func (r *Reader) PanicCPU() (cpu int, variable string, err error) {
+	for _, name := range panicVariables {
+		at, missing := r.k.Symbol(name)
+		if missing != nil {
+			continue
+		}
+		n, failed := r.k.Uint32(at)
+		switch {
+		case failed != nil:
+			err = fmt.Errorf("%s: %w", name, failed)
+		case int32(n) >= 0:
+			return int(n), name, nil
+		}
+	}
+	return 0, "", err
+}

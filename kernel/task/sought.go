@@ -3,10 +3,12 @@ package task
 import (
 	"fmt"
 	"slices"
+
+	"github.com/kmortem/mortem/kernel/glob"
 )
 
 // Sought are the tasks that somebody asked for one by one. It remembers which of
-// them there were.
+// them there were. Names can have * for any characters and ? for one.
 type Sought struct {
 	PIDs  []int32
 	TGIDs []int32 // all threads of these processes
@@ -51,11 +53,16 @@ func (s *Sought) Has(t *Task) bool {
 		meet(t.Addr)
 	}
 	for _, name := range s.Comms {
-		if name == t.Comm || len(name) > commLength && name[:commLength] == t.Comm {
+		if isCalled(t.Comm, name) {
 			meet(name)
 		}
 	}
 	return has
+}
+
+// isCalled tells whether a task's name is the one that was asked for.
+func isCalled(comm, name string) bool {
+	return comm == name || len(name) > commLength && comm == name[:commLength] || glob.Is(name) && glob.Match(name, comm)
 }
 
 // Missing says which of them were not met.

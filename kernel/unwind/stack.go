@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/kmortem/mortem/kernel"
+	"github.com/kmortem/mortem/kernel/task"
 )
 
 // Stack is the memory of one kernel stack, [Start, End) in virtual addresses.
@@ -85,4 +86,32 @@ func (t *Tracer) perCPUWord(cpu int, names ...string) uint64 {
 		}
 	}
 	return 0
+}
+
+// stackEndMark is STACK_END_MAGIC (include/uapi/linux/magic.h), which has been at the far
+// end of each task's stack since 2.6.28, but for the first task's until 3.17.
+const stackEndMark = 0x57ac6e9d
+
+// Overflowed tells whether a task's stack was once used up: the mark at its far end has
+// been written over. found is what lies there. Where it is 0, the mark was not made.
+func (t *Tracer) Overflowed(tk *task.Task) (overflowed bool, found uint64, err error) {
+	if tk.Stack == 0 {
+		return false, 0, nil
+	}
+	found, err = t.k.Uint64(tk.Stack + t.belowStack)
+	return err == nil && found != stackEndMark && found != 0, found, err
+}
+
+// belowStack is the size in bytes of what lies at the base of stacks: struct thread_info,
+// unless it is in the task (since 4.9 on x86-64, 4.10 on arm64).
+func belowStack(k *kernel.Kernel) uint64 {
+	tk, err := k.Type("struct task_struct")
+	if err != nil {
+		return 0
+	}
+	info, err := k.Type("struct thread_info")
+	if _, in := tk.Field("thread_info"); err != nil || in == nil {
+		return 0
+	}
+	return uint64(info.Size())
 }

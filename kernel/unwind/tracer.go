@@ -22,10 +22,12 @@ type Tracer struct {
 	modules *module.Table                              // nil where modules cannot be read
 	text    *text
 	size    uint64 // of a task's stack in bytes
-	arch    arch.Arch
-	reg     *arch.RegisterFile
-	machine machine
-	hooks   hooks
+	// belowStack is where the mark at its far end is, in bytes from its base.
+	belowStack uint64
+	arch       arch.Arch
+	reg        *arch.RegisterFile
+	machine    machine
+	hooks      hooks
 
 	codes   cache[codeFrame]
 	cfiOnce sync.Once
@@ -56,7 +58,7 @@ func New(k *kernel.Kernel, modules *module.Table) (*Tracer, error) {
 	if t.machine, err = newMachine(t); err != nil {
 		return nil, err
 	}
-	t.size = threadSize(k, t.machine.threadSize())
+	t.size, t.belowStack = threadSize(k, t.machine.threadSize()), belowStack(k)
 	t.hooks.find(k)
 	return t, nil
 }

@@ -3,6 +3,7 @@
 package disasm
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -51,6 +52,9 @@ type Instruction struct {
 
 // ErrArch: instructions of the dump's architecture cannot be decoded.
 var ErrArch = archs.ErrUnknown
+
+// ErrData: what lies there is not code.
+var ErrData = errors.New("is a variable, not a function")
 
 // maxFunction bounds the code that is read for one function, in bytes.
 const maxFunction = 4 << 20
@@ -147,6 +151,9 @@ func (d *disassembler) symbol(name string) (uint64, error) {
 
 func (d *disassembler) around(addr uint64) (*Report, error) {
 	if sym, _, ok := d.k.SymbolAt(addr); ok {
+		if sym.Kind == debuginfo.SymbolData {
+			return nil, fmt.Errorf("%s at %#x %w", sym.Name, sym.Addr, ErrData)
+		}
 		return &Report{Function: sym.Name, Start: kernel.Addr(sym.Addr), Size: sym.Size}, nil
 	}
 	if d.modules != nil {

@@ -1,0 +1,98 @@
+package main
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/kmortem/mortem/analysis/stacks"
+	"github.com/kmortem/mortem/fixtures"
+	"github.com/kmortem/mortem/kernel"
+	"github.com/kmortem/mortem/kernel/kerneltest"
+)
+
+// TestBTByPattern: names of tasks and functions can be patterns.
+func TestBTByPattern(t *testing.T) {
+	planted := 0
+	for _, p := range fixtures.Truth(t, "main").Plant.Players {
+		if strings.HasPrefix(p.Comm, "mp/") && strings.HasSuffix(p.Comm, ".wait") {
+			planted++
+		}
+	}
+	for _, args := range [][]string{{"mp/*.wait"}, {"--comm", "mp/*.wait"}} {
+		status, out, errs := bt(t, args...)
+		found := regexp.MustCompile(`(?m)^PID: .*COMMAND: "mp/[^"]*\.wait"`).FindAllString(out, -1)
+		if status != exitAnswered || errs != "" || len(found) != planted || strings.Count(out, "PID: ") != planted {
+			t.Errorf("%v: status %d, %s, %d tasks of %d", args, status, errs, len(found), planted)
+		}
+	}
+	all := func(in string) int {
+		status, out, errs := bt(t, "--in", in)
+		if status != exitAnswered || errs != "" {
+			t.Errorf("--in %s: status %d, %s", in, status, errs)
+		}
+		return strings.Count(out, "PID: ")
+	}
+	if one, both, many := all("mp_spin_wait"), all("mp_spin_wai?,mp_spin_hold"), all("mp_spin_*"); one != 2 || both != 3 || many != both {
+		t.Errorf("%d tasks in mp_spin_wait, %d in mp_spin_hold too, %d in mp_spin_*", one, both, many)
+	}
+}
+
+// TestBTOfThePanic: the task that the processor had which panicked, and the only one.
+func TestBTOfThePanic(t *testing.T) {
+	dump, vmlinux := fixtures.Unpacked(t, "kdump/vmcore.kdump"), fixtures.Path(t, kerneltest.Vmlinux)
+	status, out, errs := mortem(t, "bt", "--vmlinux", vmlinux, "--panic", dump)
+	if status != exitAnswered || errs != "" || strings.Count(out, "PID: ") != 1 || !strings.Contains(out, "sysrq_handle_crash+") {
+		t.Errorf("status %d, %s\n%s", status, errs, out)
+	}
+	if status, _, errs := bt(t, "--panic"); status != exitUsage || errs != "mortem: no processor panicked\n" {
+		t.Errorf("without a panic: status %d, %s", status, errs)
+	}
+}
+
+func TestBTRefusesEmptyNames(t *testing.T) {
+	for _, args := range [][]string{{"--comm", ""}, {"--comm", "a,"}, {"--state", ""}, {"--in", ""}, {"--all", "--panic"}} {
+		if status, _, errs := bt(t, args...); status != exitUsage || strings.Count(errs, "\n") != 1 {
+			t.Errorf("%v: status %d, %s", args, status, errs)
+		}
+	}
+	status, _, errs := mortem(t, "ps", "--vmlinux", fixtures.Path(t, kerneltest.Vmlinux), "--comm", "", fixtures.Path(t, kerneltest.Main))
+	if status != exitUsage || strings.Count(errs, "\n") != 1 {
+		t.Errorf("ps --comm '': status %d, %s", status, errs)
+	}
+}
+
+// TestDisRefusesData: a variable is not code.
+func TestDisRefusesData(t *testing.T) {
+	for _, place := range []string{"jiffies_64", "init_task", "jiffies_64+4"} {
+		status, out, errs := mortem(t, "dis", "--vmlinux", fixtures.Path(t, kerneltest.Vmlinux), fixtures.Path(t, kerneltest.Main), place)
+		if status != exitUsage || out != "" || !strings.Contains(errs, "is a variable, not a function") {
+			t.Errorf("%s: status %d, %s%s", place, status, out, errs)
+		}
+	}
+}
+
+// TestBTOfARM64: an exception's registers have the names of the architecture.
+func TestBTOfARM64(t *testing.T) {
+	status, out, errs := mortem(t, "bt", "--vmlinux", fixtures.Path(t, "arm64/vmlinux.mpack"), fixtures.Unpacked(t, "arm64/vmcore.xz"))
+	if status != exitAnswered || errs != "" || !strings.Contains(out, "[exception PC: chacha_permute+") || strings.Contains(out, "RIP") {
+		t.Errorf("status %d, %s\n%s", status, errs, out)
+	}
+}
+
+// TestBTSaysMoreOfStacks: what is said of a processor that was switching tasks, and of
+// stacks that overflowed.
+func TestBTSaysMoreOfStacks(t *testing.T) {
+	cpu := 3
+	a, b := stacks.Task{PID: 7, Comm: "from", State: "S", CPU: 3}, stacks.Task{PID: 8, Comm: "to", State: "R", CPU: 3, Addr: kernel.Addr(1)}
+	r := &stacks.Report{Selected: 2, Overflowed: []stacks.Task{b}, Stacks: []stacks.Stack{
+		{Task: a, SwitchingTo: &b, End: "user mode"}, {Task: b, NextOn: &cpu, End: "user mode"}}}
+	var out strings.Builder
+	w := &printer{w: &out}
+	printStacks(w, r)
+	for _, want := range []string{`CPU 3 was switching to 8 "to"`, "CPU 3 was switching to this task", `stacks that overflowed, their marks at the end being written over: R "to" 8`} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%q is not in\n%s", want, out.String())
+		}
+	}
+}
