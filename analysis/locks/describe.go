@@ -141,6 +141,8 @@ func (b *builder) chainText(c *Chain) string {
 		text += ": a deadlock"
 	case last.Waits != nil:
 		text += ", of which no holder is known"
+	case len(c.Links) == 1:
+		text += " waits for no lock"
 	}
 	return text
 }

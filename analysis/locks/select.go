@@ -86,8 +86,8 @@ func (s *selection) addTask(names names, name string) error {
 	return nil
 }
 
-// addLock chooses locks by address, that of the object that they are part of, or
-// symbol.
+// addLock chooses locks by address, that of the object that they are part of, or by what
+// they are called.
 func (s *selection) addLock(names names, name string) error {
 	g := &s.b.r.Graph
 	addr, err := strconv.ParseUint(strings.TrimPrefix(name, "0x"), 16, 64)
@@ -100,18 +100,25 @@ func (s *selection) addLock(names names, name string) error {
 	found := false
 	for i := range g.Locks {
 		l := &g.Locks[i]
-		if l.Symbol == name || addr != 0 && (uint64(l.Addr) == addr || l.Object != nil && uint64(l.Object.Addr) == addr) {
+		if called(l, name) || addr != 0 && (uint64(l.Addr) == addr || l.Object != nil && uint64(l.Object.Addr) == addr) {
 			s.add(waitgraph.Node(i))
 			found = true
 		}
 	}
 	switch {
 	case !found && addr == 0:
-		return unknown(fmt.Sprintf("lock %s: the kernel has no variable of that name, and it is no kernel address", name))
+		return unknown(fmt.Sprintf("lock %s: nobody waits for a lock that is called so, the kernel has no variable of that name, and it is no kernel address", name))
 	case !found:
 		s.b.r.Apart = append(s.b.r.Apart, fmt.Sprintf("nobody is known to wait for a lock at %s", name))
 	}
 	return nil
+}
+
+// called tells whether a lock has a name: that of a variable, with or without its module,
+// the path of the file or directory that it is of, or what it is called in full.
+func called(l *lock.Lock, name string) bool {
+	variable, _, _ := strings.Cut(l.Symbol, " [")
+	return name != "" && (variable == name || l.Symbol == name || Name(l) == name || strings.Trim(Name(l), `"`) == name || l.Object != nil && l.Object.Path == name)
 }
 
 func (s *selection) add(n waitgraph.Node) {

@@ -54,7 +54,7 @@ func (a *app) locksCommand() *cobra.Command {
 	}
 	fl := c.Flags()
 	fl.StringSliceVar(&opt.Tasks, "task", nil, "only what has to do with these tasks: a thread id or the address of a task_struct")
-	fl.StringSliceVar(&opt.Locks, "lock", nil, "only what has to do with these locks: an address, that of the object that the lock is in, or a variable")
+	fl.StringSliceVar(&opt.Locks, "lock", nil, "only what has to do with these locks: an address, that of the object that the lock is in, a variable, or what else a lock is called here, such as the path of its file")
 	fl.StringVar(&f.dot, "dot", "", "write the graph to this file in the DOT language; - for standard output")
 	fl.StringVar(&f.svg, "svg", "", "draw the graph into this file; - for standard output")
 	fl.BoolVar(&opt.Interruptible, "interruptible", false, "take in tasks that sleep interruptibly on wait queues and futexes")

@@ -1,6 +1,8 @@
 package lock
 
 import (
+	"fmt"
+
 	"github.com/kmortem/mortem/kernel"
 	"github.com/kmortem/mortem/kernel/ctype"
 	"github.com/kmortem/mortem/kernel/list"
@@ -62,12 +64,13 @@ func fieldOf(t *ctype.Type, paths ...string) (ctype.Field, bool) {
 	return ctype.Field{}, false
 }
 
-// number reads a member that is a number of up to eight bytes.
+// number reads a member of a file_lock that is a number of up to eight bytes.
 func (b *builder) number(object uint64, f ctype.Field) (uint64, bool) {
 	size := min(max(f.Type.Size(), 1), 8)
 	var buf [8]byte
 	v, err := b.k.Peek(object+uint64(f.Offset), b.word[:size])
 	if err != nil {
+		b.fail(fmt.Errorf("struct file_lock at %#x: %w", object, err))
 		return 0, false
 	}
 	copy(buf[:], v)
@@ -96,7 +99,7 @@ func (b *builder) fileLockWait(s *stack, f *found) {
 		return
 	}
 	own := f.addr - form.wait
-	blocker, ok := b.uint64At(own + form.blocker)
+	blocker, ok := b.need64(own+form.blocker, "the file_lock of one that waits")
 	if !ok || blocker == 0 || !inKernel(blocker) {
 		return
 	}
@@ -111,7 +114,7 @@ func (b *builder) fileLockWait(s *stack, f *found) {
 		}
 		blocker = next
 	}
-	flags, ok := b.number(blocker, form.flags)
+	flags, ok := b.number(own, form.flags) // of the same sort as the other's
 	if !ok {
 		return
 	}
@@ -137,10 +140,10 @@ func (b *builder) wishLock(form *lockFileForm, q *fileSearch, addr uint64, w fil
 		return
 	}
 	if flags&(flFlock|flLease|flDeleg|flLayout|flOFD) != 0 {
-		if file, ok := b.uint64At(addr + form.file); ok && file != 0 {
+		if file, ok := b.need64(addr+form.file, "the file of a file_lock"); ok && file != 0 {
 			q.files[file] = append(q.files[file], w)
 		}
-	} else if owner, ok := b.uint64At(addr + form.owner); ok && owner != 0 {
+	} else if owner, ok := b.need64(addr+form.owner, "the owner of a file_lock"); ok && owner != 0 {
 		q.owners[owner] = append(q.owners[owner], w)
 	}
 }
@@ -201,15 +204,15 @@ func (b *builder) fileLocksLike(form *lockFileForm, addr uint64, yield func(uint
 	if !ok {
 		return
 	}
-	inode, ok := b.uint64At(l.file + form.inode)
+	inode, ok := b.need64(l.file+form.inode, "the inode of a locked file")
 	if t := typeOf(b.k, "struct file"); !ok || !t.HasField("f_inode") { // before 3.9
 		off, has := at(typeOf(b.k, "struct dentry"), "d_inode")
-		if inode, ok = b.uint64At(inode + off); !ok || !has {
+		if inode, ok = b.need64(inode+off, "the inode of a locked file"); !ok || !has {
 			return
 		}
 	}
 	if form.inContext {
-		context, ok := b.uint64At(inode + form.context)
+		context, ok := b.need64(inode+form.context, "the locks of a file")
 		if !ok || context == 0 {
 			return
 		}
@@ -231,8 +234,8 @@ func (b *builder) fileLocksLike(form *lockFileForm, addr uint64, yield func(uint
 		}
 		return
 	}
-	at, ok := b.uint64At(inode + form.first)
+	at, ok := b.need64(inode+form.first, "the locks of a file")
 	for n := 0; form.inInode && ok && at != 0 && inKernel(at) && n < maxFileLocks && yield(at); n++ {
-		at, ok = b.uint64At(at + form.blocker) // fl_next
+		at, ok = b.need64(at+form.blocker, "the locks of a file") // fl_next
 	}
 }

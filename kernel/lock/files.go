@@ -215,13 +215,13 @@ func (b *builder) descriptor(form *fileForm, q *fileSearch, tk *task.Task, fd in
 	if len(q.pipes) == 0 {
 		return
 	}
-	private, ok := b.uint64At(file + form.private)
+	private, ok := b.need64(file+form.private, "a struct file")
 	i, wanted := q.pipes[private]
 	if !ok || !wanted {
 		return
 	}
 	b.extra[i].pipeFile = file
-	mode, _ := b.uint32At(file + form.mode)
+	mode, _ := b.need32(file+form.mode, "a struct file")
 	other := uint32(modeWrite) // what a reader waits for
 	if b.extra[i].pipeWrite {
 		other = modeRead

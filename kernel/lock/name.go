@@ -66,11 +66,19 @@ func (b *builder) newNamer() *namer {
 			}
 		}
 		n.mounts = b.fs.Mounts()
+		unread := n.mounts.Coverage
+		unread.Read = 0 // mounts are not what is counted
+		b.snap.Coverage.Add(unread)
 	}
 	n.findSpans()
-	if pages, err := page.Open(b.k); err == nil {
-		n.slabs, _ = slab.Open(b.k, pages) // without it, caches are not named
+	pages, err := page.Open(b.k)
+	if err == nil {
+		n.slabs, err = slab.Open(b.k, pages) // without it, caches are not named
 	}
+	if err == nil {
+		err = n.slabs.Broken()
+	}
+	b.unread("slab caches", err)
 	return n
 }
 
@@ -250,7 +258,7 @@ func (n *namer) inodePath(inode uint64) string {
 	if !ok1 || !ok2 {
 		return ""
 	}
-	first, ok := n.b.uint64At(inode + head)
+	first, ok := n.b.need64(inode+head, "the names of an inode")
 	if !ok || first == 0 || first == inode+head {
 		return ""
 	}
@@ -263,6 +271,7 @@ func (n *namer) dentryPath(addr uint64) string {
 	}
 	d, err := n.b.fs.Dentry(addr)
 	if err != nil {
+		n.b.unread("a dentry", err)
 		return ""
 	}
 	var path string
@@ -270,9 +279,11 @@ func (n *namer) dentryPath(addr uint64) string {
 		path, err = n.mounts.PathOf(d)
 	}
 	if path == "" || err != nil {
+		n.b.unread("a path", err)
 		path, err = n.b.fs.Path(d)
 	}
 	if err != nil {
+		n.b.unread("a path", err)
 		return ""
 	}
 	return path
@@ -303,6 +314,7 @@ func (n *namer) inSlab(l *Lock, addr uint64) bool {
 		return false
 	}
 	o, ok, err := n.slabs.ObjectAt(addr)
+	n.b.unread(fmt.Sprintf("the slab object at %#x", addr), err)
 	if err != nil && !errors.Is(err, slab.ErrPart) || !ok || o.Slab.Cache == nil {
 		return false
 	}
@@ -333,11 +345,11 @@ func (n *namer) folio(l *Lock) {
 	if !ok1 || !ok2 || !ok3 {
 		return
 	}
-	m, ok := n.b.uint64At(uint64(l.Addr) + mapping)
+	m, ok := n.b.need64(uint64(l.Addr)+mapping, "a struct page")
 	if !ok || m == 0 || m&3 != 0 { // PAGE_MAPPING_ANON and movable ones
 		return
 	}
-	inode, ok := n.b.uint64At(m + host)
+	inode, ok := n.b.need64(m+host, "the address_space of a page")
 	if !ok || inode == 0 {
 		return
 	}
@@ -350,11 +362,11 @@ func (n *namer) folio(l *Lock) {
 // fileLock names the file that is locked.
 func (n *namer) fileLock(l *Lock) {
 	form := n.b.readFileForm()
-	file, ok := n.b.uint64At(uint64(l.Addr) + form.locks.file)
+	file, ok := n.b.need64(uint64(l.Addr)+form.locks.file, "the file of a file_lock")
 	if !ok || file == 0 {
 		return
 	}
-	dentry, ok := n.b.uint64At(file + form.dentry)
+	dentry, ok := n.b.need64(file+form.dentry, "a locked file")
 	if !ok {
 		return
 	}

@@ -26,7 +26,7 @@ func (n *namer) buffer(l *Lock) {
 		return
 	}
 	head := uint64(l.Addr) - state
-	number, ok := n.b.uint64At(head + block)
+	number, ok := n.b.need64(head+block, "a buffer_head")
 	if !ok {
 		return
 	}
@@ -34,7 +34,7 @@ func (n *namer) buffer(l *Lock) {
 		l.Object = &Object{Addr: kernel.Addr(head), Type: "struct buffer_head", Member: "b_state", By: "kind of the lock"}
 	}
 	l.Purpose = fmt.Sprintf("block %d", number)
-	bdev, ok := n.b.uint64At(head + device)
+	bdev, ok := n.b.need64(head+device, "a buffer_head")
 	if !ok || bdev == 0 {
 		return
 	}
@@ -45,13 +45,13 @@ func (n *namer) buffer(l *Lock) {
 func (n *namer) disk(bdev uint64) string {
 	if off, ok := at(n.super, "s_bdev"); ok {
 		for addr, sb := range n.supers {
-			if v, ok := n.b.uint64At(addr + off); ok && v == bdev {
+			if v, ok := n.b.need64(addr+off, "a super_block"); ok && v == bdev {
 				return sb.ID
 			}
 		}
 	}
 	if off, ok := at(typeOf(n.b.k, "struct block_device"), "bd_dev"); ok {
-		if v, ok := n.b.uint32At(bdev + off); ok {
+		if v, ok := n.b.need32(bdev+off, "a block_device"); ok {
 			return fmt.Sprintf("device %d:%d", v>>20, v&(1<<20-1))
 		}
 	}
@@ -66,7 +66,9 @@ func (n *namer) bucket(l *Lock) {
 	}
 	if !n.triedTable {
 		n.triedTable = true
-		n.table, _ = n.b.fs.HashTable() // without it, the chain has no name
+		var err error
+		n.table, err = n.b.fs.HashTable() // without it, the chain has no name
+		n.b.unread("dentry_hashtable", err)
 	}
 	t := n.table
 	if t == nil || uint64(l.Addr) < t.Addr || uint64(l.Addr)-t.Addr >= 8*t.Buckets {
@@ -83,7 +85,7 @@ func (n *namer) pipePath(i int) {
 	if l.Kind != Pipe || n.b.extra[i].pipeFile == 0 {
 		return
 	}
-	dentry, ok := n.b.uint64At(n.b.extra[i].pipeFile + n.b.readFileForm().dentry)
+	dentry, ok := n.b.need64(n.b.extra[i].pipeFile+n.b.readFileForm().dentry, "a file of a pipe")
 	if !ok {
 		return
 	}
@@ -107,11 +109,11 @@ func (n *namer) pipeNumber(dentry uint64) string {
 	if !ok1 || !ok2 {
 		return ""
 	}
-	addr, ok := n.b.uint64At(dentry + inode)
+	addr, ok := n.b.need64(dentry+inode, "the dentry of a pipe")
 	if !ok {
 		return ""
 	}
-	v, ok := n.b.uint64At(addr + ino)
+	v, ok := n.b.need64(addr+ino, "the inode of a pipe")
 	if !ok {
 		return ""
 	}

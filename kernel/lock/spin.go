@@ -15,6 +15,9 @@ func (b *builder) spinner(c *unwind.CPU) {
 	}
 	s := b.running(c)
 	b.snap.Coverage.Read++
+	if s.trace != nil {
+		b.unread(fmt.Sprintf("the stack of CPU %d", c.Number), s.trace.Err)
+	}
 	i := s.innermost(roleSpin)
 	if c.Task == nil {
 		return
@@ -53,7 +56,7 @@ func (b *builder) running(c *unwind.CPU) *stack {
 			}
 		}
 		if sp >= c.Task.Stack && sp < end {
-			_ = b.readWords(s, sp&^7, end) // without them, registers are still there
+			b.unread(fmt.Sprintf("the stack of CPU %d", c.Number), b.readWords(s, sp&^7, end)) // registers are still there
 		}
 	}
 	return s
@@ -192,7 +195,10 @@ func (b *builder) code(fn *function) []byte {
 		return c
 	}
 	c := make([]byte, fn.size)
-	n, _ := b.k.Read(c, fn.start)
+	n, err := b.k.Read(c, fn.start)
+	if !b.freed(fn.start) {
+		b.unread("the code of "+fn.name, err)
+	}
 	b.codes[fn.start] = c[:n]
 	return c[:n]
 }
