@@ -39,9 +39,9 @@ func (b *builder) unread(what string, err error) {
 	}
 }
 
-// freed tells whether code is what the kernel needs only while it starts, whose memory
+// onlyAtStart tells whether code is what the kernel needs only while it starts, whose memory
 // it has given away by the time of any dump.
-func (b *builder) freed(addr uint64) bool {
+func (b *builder) onlyAtStart(addr uint64) bool {
 	begin, err1 := b.k.Symbol("__init_begin")
 	end, err2 := b.k.Symbol("__init_end")
 	return err1 == nil && err2 == nil && addr >= begin && addr < end

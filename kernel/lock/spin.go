@@ -196,7 +196,7 @@ func (b *builder) code(fn *function) []byte {
 	}
 	c := make([]byte, fn.size)
 	n, err := b.k.Read(c, fn.start)
-	if !b.freed(fn.start) {
+	if !b.onlyAtStart(fn.start) {
 		b.unread("the code of "+fn.name, err)
 	}
 	b.codes[fn.start] = c[:n]
