@@ -12,7 +12,11 @@ import (
 )
 
 // load is how many objects are charged to one memory cgroup.
-type load struct{ objects, bytes uint64 }
+type load struct{ objects, bytes, onLRU uint64 }
+
+func (l load) plus(o load) load {
+	return load{l.objects + o.objects, l.bytes + o.bytes, l.onLRU + o.onLRU}
+}
 
 // chargeTally counts by memory cgroup what one worker sees. Without charges, on
 // kernels that do not record them, it counts nothing.
@@ -45,7 +49,7 @@ func (t *chargeTally) slab(s *sweep.Slab) {
 }
 
 // count counts the i-th object of the slab, of a size in bytes.
-func (t *chargeTally) count(i int, size uint64) {
+func (t *chargeTally) count(i int, size uint64, onLRU bool) {
 	if t.charges == nil {
 		return
 	}
@@ -64,6 +68,9 @@ func (t *chargeTally) count(i int, size uint64) {
 	}
 	t.current.objects++
 	t.current.bytes += size
+	if onLRU {
+		t.current.onLRU++
+	}
 }
 
 // charged is what all workers counted, by kmemcg_id.
@@ -81,8 +88,7 @@ func mergeCharges(k *kernel.Kernel, list []chargeTally, cover *kernel.Coverage) 
 			cover.Add(list[i].charges.Coverage)
 		}
 		for addr, l := range list[i].loads {
-			sum := byAddr[addr]
-			byAddr[addr] = load{sum.objects + l.objects, sum.bytes + l.bytes}
+			byAddr[addr] = byAddr[addr].plus(*l)
 		}
 	}
 	groups, resolved := memcg.New(k)
@@ -99,8 +105,7 @@ func mergeCharges(k *kernel.Kernel, list []chargeTally, cover *kernel.Coverage) 
 				continue
 			}
 		}
-		sum := c.loads[id]
-		c.loads[id] = load{sum.objects + l.objects, sum.bytes + l.bytes}
+		c.loads[id] = c.loads[id].plus(l)
 	}
 	return c
 }

@@ -36,6 +36,23 @@ func TestGuestCharged(t *testing.T) {
 			t.Errorf("cgroup %s has not the %d dentries that were planted: %+v", batch.Cgroup, batch.Count, r.Memcgs)
 		}
 	}
+	d := directory(r, "/mnt/etc/pki/nssdb")
+	chosen := dentries(t, fs, census.Options{Dir: uint64(d.Addr)})
+	planted := make(map[string]int)
+	for _, batch := range fixtures.Truth(t, "main").Dentries.Negative {
+		if batch.Dir == d.Path {
+			planted[batch.Cgroup] += batch.Count
+		}
+	}
+	for _, m := range chosen.Memcgs {
+		n := uint64(planted[m.Path])
+		if extra := *m.Dentries - n; extra > 10 || m.OnLRU != int64(*m.Dentries) { // files that were not deleted, too
+			t.Errorf("of one directory: %+v, %d dentries; planted %d", m, *m.Dentries, n)
+		}
+	}
+	if len(chosen.Memcgs) != len(planted) || len(planted) < 3 {
+		t.Errorf("of one directory: %+v, planted %v", chosen.Memcgs, planted)
+	}
 	inodes := inodes(t, fs, census.Options{})
 	sum = inodes.UnknownCharged
 	for _, m := range inodes.Memcgs {

@@ -79,7 +79,7 @@ func Dentries(ctx context.Context, fs *vfs.FS, opt Options) (*DentryReport, erro
 		return nil, context.Cause(ctx)
 	}
 	if err != nil {
-		r.Source, r.WhyChains = SourceChains, err.Error()
+		r.Source, r.WhyChains, r.WhyNotCharged = SourceChains, err.Error(), "hash chains do not say it"
 		if total, err = byChains(ctx, s, opt, r); err != nil {
 			return nil, err
 		}
@@ -147,7 +147,7 @@ func bySlabs(ctx context.Context, s *shared, supers superList, opt Options, r *D
 	if err != nil {
 		r.WhyNotCharged = err.Error()
 	}
-	span := s.fs.DentrySpan()
+	span, filtered := s.fs.DentrySpan(), !s.filter.any()
 	consumer := sweep.Consumer{Caches: caches, Visit: func(worker int, sl *sweep.Slab) error {
 		t, by := tallies[worker], &charges[worker]
 		by.slab(sl)
@@ -158,7 +158,7 @@ func bySlabs(ctx context.Context, s *shared, supers superList, opt Options, r *D
 			if b := sl.Bytes(i); len(b) >= span {
 				s.fs.DecodeDentry(&t.d, sl.Object(i), b)
 				if t.add(&t.d, sl.Doubt != nil) {
-					by.count(i, s.size)
+					by.count(i, s.size, filtered && s.fs.OnLRU(&t.d))
 				}
 			}
 		}

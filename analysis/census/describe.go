@@ -37,6 +37,8 @@ func (d *describer) describe(ctx context.Context) error {
 			return err
 		}
 		r.Counters = dentryCounters(d.fs.Kernel(), r, t)
+	} else {
+		d.describeMemcgs(unusedByMemcg(t.charged))
 	}
 	return d.describeHeld(ctx)
 }

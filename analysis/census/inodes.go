@@ -132,7 +132,7 @@ func Inodes(ctx context.Context, fs *vfs.FS, opt Options) (*InodeReport, error) 
 		return nil, context.Cause(ctx)
 	}
 	if err != nil {
-		r.Source, r.WhyLists = SourceLists, err.Error()
+		r.Source, r.WhyLists, r.WhyNotCharged = SourceLists, err.Error(), "the lists of super_blocks do not say it"
 		c.byLists(ctx)
 	}
 	return r, c.describe(ctx)
@@ -252,7 +252,7 @@ func (c *inodeCensus) visit(t *inodeTally, by *chargeTally, s *sweep.Slab, offse
 			}
 		}
 		if known {
-			by.count(i, size)
+			by.count(i, size, false)
 		} else {
 			t.strange++
 		}

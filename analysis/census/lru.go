@@ -69,6 +69,18 @@ func (d *describer) walkList(lru *vfs.LRU, sb *vfs.SuperBlock, list listlru.List
 	return n
 }
 
+// unusedByMemcg are the dentries on LRU lists among those that were chosen, of which no
+// list has a counter.
+func unusedByMemcg(c *charged) map[int]int64 {
+	unused := make(map[int]int64)
+	if c != nil {
+		for id, l := range c.loads {
+			unused[id] = int64(l.onLRU)
+		}
+	}
+	return unused
+}
+
 // describeMemcgs puts the unused dentries of each memory cgroup beside all those that
 // are charged to it. One is on the LRU list of the very cgroup that it is charged to.
 func (d *describer) describeMemcgs(unused map[int]int64) {
@@ -84,7 +96,7 @@ func (d *describer) describeMemcgs(unused map[int]int64) {
 	for id := range loads {
 		ids[id] = true
 	}
-	if len(unused) < 2 && len(ids) < 2 {
+	if len(ids) == 0 || d.total.filter.any() && len(unused) < 2 && len(ids) < 2 {
 		return // there are no memory cgroups
 	}
 	names := memcgPaths(d.fs.Kernel(), &d.r.Coverage)

@@ -29,7 +29,8 @@ type DentryReport struct {
 	Supers      []Super  `json:"super_blocks"` // the one with the most dentries first
 	FileSystems []FSType `json:"file_systems"` // the same by type
 	Memcgs      []Memcg  `json:"memcgs,omitempty"`
-	// WhyNotCharged says why of Memcgs only OnLRU is known, where that is so;
+	// WhyNotCharged says why of Memcgs only OnLRU is known, or of chosen dentries
+	// nothing, where that is so;
 	// UnknownCharged are the dentries whose memory cgroup could not be read.
 	WhyNotCharged  string      `json:"why_not_charged,omitempty"`
 	UnknownCharged uint64      `json:"unknown_charged,omitempty"`

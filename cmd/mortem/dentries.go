@@ -189,7 +189,13 @@ func printDentrySupers(w *printer, r *census.DentryReport) {
 			}
 		}
 	})
+	printMemcgs(w, r)
+}
+
+func printMemcgs(w *printer, r *census.DentryReport) {
+	what := "dentries are not"
 	if len(r.Memcgs) > 0 {
+		what = "only unused dentries are"
 		w.line("")
 		w.table(func(w *printer) {
 			w.line("MEMORY CGROUP\tKMEMCG_ID\tDENTRIES\tON LRU\tMEMORY")
@@ -201,12 +207,17 @@ func printDentrySupers(w *printer, r *census.DentryReport) {
 				w.line("%s\t%d\t%s\t%d\t%s", orDash(m.Path), m.ID, all, m.OnLRU, bytes)
 			}
 		})
-		if r.WhyNotCharged != "" {
-			w.line("only unused dentries are told apart by memory cgroup: %s", r.WhyNotCharged)
-		}
 	}
-	if r.UnknownCharged > 0 {
-		w.line("of %d dentries the memory cgroup could not be read", r.UnknownCharged)
+	printUncharged(w, what, "dentries", r.WhyNotCharged, r.UnknownCharged)
+}
+
+// printUncharged says of which objects it is not known who they are charged to.
+func printUncharged(w *printer, what, objects, why string, unknown uint64) {
+	if why != "" {
+		w.line("%s told apart by memory cgroup: %s", what, why)
+	}
+	if unknown > 0 {
+		w.line("of %d %s the memory cgroup could not be read", unknown, objects)
 	}
 }
 

@@ -2,11 +2,14 @@ package main
 
 import (
 	"encoding/json"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/kmortem/mortem/analysis/census"
 	"github.com/kmortem/mortem/fixtures"
+	"github.com/kmortem/mortem/fixtures/synthetic"
 	"github.com/kmortem/mortem/kernel/kerneltest"
 )
 
@@ -42,6 +45,66 @@ func TestCensus(t *testing.T) {
 			if !strings.Contains(out, want) {
 				t.Errorf("%s %v does not say %q:\n%s", c.command, c.args, want, out)
 			}
+		}
+	}
+}
+
+// cells are the lines of a table below its heading, with one space between cells.
+func cells(out, heading string) []string {
+	_, table, _ := strings.Cut(out, "\n"+heading)
+	table, _, _ = strings.Cut(table, "\n\n")
+	var lines []string
+	for _, line := range strings.Split(table, "\n")[1:] {
+		lines = append(lines, strings.Join(strings.Fields(line), " "))
+	}
+	return lines
+}
+
+// TestCensusMemcgs: the guest planted 16,000 names as nobody, 4,000 in /mortem/a and 2,000 in
+// /mortem/b; three of the files beside them are the root's too. Where it is not known who
+// is charged the text says why.
+func TestCensusMemcgs(t *testing.T) {
+	const heading = "MEMORY CGROUP  KMEMCG_ID"
+	for _, c := range []struct {
+		command string
+		args    []string
+		want    []string
+	}{
+		{"dentries", []string{"--dir", "/mnt/etc/pki/nssdb"}, []string{"/ -1 16003 16003 2.9 MiB", "/mortem/a 6 4000 4000 750.0 KiB", "/mortem/b 7 2000 2000 375.0 KiB"}},
+		{"dentries", []string{"--pattern", ".016*"}, []string{"/mortem/a 6 1000 1000 187.5 KiB"}},
+		{"dentries", []string{"--by-chains"}, []string{"/ -1 - 27279 -", "/mortem/a 6 - 4001 -", "/mortem/b 7 - 2001 -", "/mortem/mem 5 - 2 -",
+			"only unused dentries are told apart by memory cgroup: hash chains do not say it"}},
+	} {
+		status, out, errs := censusOn(t, c.command, c.args...)
+		if got := cells(out, heading); status != exitAnswered || !slices.Equal(got, c.want) {
+			t.Errorf("%s %v: status %d, %s\n%q\nwant %q", c.command, c.args, status, errs, got, c.want)
+		}
+	}
+	for command, total := range map[string]int{"dentries": 36533, "inodes": 16709} { // that there are in all
+		_, out, errs := censusOn(t, command)
+		sum, rows := 0, cells(out, heading)
+		for _, row := range rows {
+			n, _ := strconv.Atoi(strings.Fields(row)[2])
+			sum += n
+		}
+		if sum != total || len(rows) != 4 || !strings.HasPrefix(rows[0], "/ -1 ") {
+			t.Errorf("%s: %d by memory cgroup, %d in all: %q, %s", command, sum, total, rows, errs)
+		}
+	}
+	status, out, errs := censusOn(t, "dentries", "--by-chains", "--sb", "/mnt")
+	if status != exitAnswered || !strings.Contains(out, "dentries are not told apart by memory cgroup: hash chains do not say it") {
+		t.Errorf("status %d, %s\n%s", status, errs, out)
+	}
+}
+
+// TestCensusNotCharged: a kernel that does not record who an object is charged to.
+func TestCensusNotCharged(t *testing.T) {
+	t.Setenv("XDG_CACHE_HOME", t.TempDir()) // kernels of a layout share a build id
+	files := writeSynthetic(t, synthetic.NewScene(synthetic.EL7(), synthetic.Machine{MemMap: true}, 1).Kernel)
+	for command, says := range map[string]string{"inodes": "inodes are not told apart", "dentries": "dentries are not told apart"} {
+		_, out, errs := mortem(t, append([]string{command}, files...)...)
+		if !strings.Contains(out, says+" by memory cgroup: the slabs of this kernel have no record") {
+			t.Errorf("%s: %s\n%s", command, errs, out)
 		}
 	}
 }

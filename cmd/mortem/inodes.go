@@ -81,7 +81,5 @@ func printInodeMemcgs(w *printer, r *census.InodeReport) {
 			}
 		})
 	}
-	if r.UnknownCharged > 0 {
-		w.line("of %d inodes the memory cgroup could not be read", r.UnknownCharged)
-	}
+	printUncharged(w, "inodes are not", "inodes", r.WhyNotCharged, r.UnknownCharged)
 }
