@@ -2,7 +2,6 @@ package census
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
 	"sync"
 
@@ -13,58 +12,18 @@ import (
 	"github.com/kmortem/mortem/kernel/vfs"
 )
 
-// holderLayouts are the ways from a task to the dentries that it holds. What they
-// name has kept its place in its structure since 2.6.32 (include/linux/sched.h,
-// fdtable.h, fs.h, fs_struct.h, mm_types.h).
-type holderLayouts struct {
-	task struct {
-		kernel.Layout `kernel:"struct task_struct"`
-		FS            kernel.U64 `kernel:"fs"`
-		Files         kernel.U64 `kernel:"files"`
-		MM            kernel.U64 `kernel:"mm"`
-	}
-	files struct {
-		kernel.Layout `kernel:"struct files_struct"`
-		Table         kernel.U64 `kernel:"fdt"`
-	}
-	table struct {
-		kernel.Layout `kernel:"struct fdtable"`
-		Max           kernel.U32 `kernel:"max_fds"`
-		Files         kernel.U64 `kernel:"fd"`
-	}
-	file struct {
-		kernel.Layout `kernel:"struct file"`
-		Dentry        kernel.U64 `kernel:"f_path.dentry"`
-	}
-	fs struct {
-		kernel.Layout `kernel:"struct fs_struct"`
-		Root          kernel.U64 `kernel:"root.dentry"`
-		Cwd           kernel.U64 `kernel:"pwd.dentry"`
-	}
-	mm struct {
-		kernel.Layout `kernel:"struct mm_struct"`
-		Exe           kernel.U64 `kernel:"exe_file,optional"`
-	}
-	vma struct {
-		kernel.Layout `kernel:"struct vm_area_struct"`
-		MM            kernel.U64 `kernel:"vm_mm"`
-		File          kernel.U64 `kernel:"vm_file"`
-	}
-}
-
-func (l *holderLayouts) resolve(k *kernel.Kernel) error {
-	for _, one := range []any{&l.task, &l.files, &l.table, &l.file, &l.fs, &l.mm, &l.vma} {
-		if err := k.Resolve(one); err != nil {
-			return fmt.Errorf("who holds a dentry: %w", err)
-		}
-	}
-	return nil
+// vmaLayout is struct vm_area_struct (include/linux/mm_types.h), as far as it has kept its
+// form since 2.6.32.
+type vmaLayout struct {
+	kernel.Layout `kernel:"struct vm_area_struct"`
+	MM            kernel.U64 `kernel:"vm_mm"`
+	File          kernel.U64 `kernel:"vm_file"`
 }
 
 // holders finds out who holds some dentries.
 type holders struct {
-	holderLayouts
 	k      *kernel.Kernel
+	tasks  *task.Details
 	wanted map[uint64]*heldBy
 	cover  *kernel.Coverage
 	files  map[uint64]uint64    // the dentry of a struct file, 0 for one that nobody asked for
@@ -78,12 +37,8 @@ type heldBy struct {
 	more int
 }
 
-// maxHolders is how many holders of a dentry are named, and maxFiles how many files a
-// task can have.
-const (
-	maxHolders = 8
-	maxFiles   = 1 << 20
-)
+// maxHolders is how many holders of a dentry are named.
+const maxHolders = 8
 
 func (h *heldBy) add(one Holder) {
 	if len(h.list) == maxHolders {
@@ -104,12 +59,8 @@ func findHolders(ctx context.Context, fs *vfs.FS, slabs *slab.Allocations, dentr
 	if len(dentries) == 0 {
 		return h.wanted, nil
 	}
-	if err := h.resolve(h.k); err != nil {
-		cover.Fail(err)
-		return h.wanted, nil
-	}
 	h.byMounts(fs.Mounts())
-	if err := h.byTasks(ctx); err != nil {
+	if err := h.byTasks(ctx, fs); err != nil {
 		return nil, err
 	}
 	return h.wanted, h.byMappings(ctx, slabs)
@@ -126,13 +77,15 @@ func (h *holders) byMounts(mounts *vfs.Mounts) {
 	}
 }
 
-func (h *holders) byTasks(ctx context.Context) error {
+func (h *holders) byTasks(ctx context.Context, fs *vfs.FS) error {
 	tasks, err := task.New(h.k)
+	if err == nil {
+		h.tasks, err = task.NewDetails(tasks, fs)
+	}
 	if err != nil {
-		h.cover.Fail(err)
+		h.cover.Fail(fmt.Errorf("who holds a dentry: %w", err))
 		return nil
 	}
-	buf := make([]byte, h.task.Span())
 	for t, err := range tasks.All() {
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -143,15 +96,14 @@ func (h *holders) byTasks(ctx context.Context) error {
 		if t == nil {
 			continue
 		}
-		b, err := h.k.Peek(t.Addr, buf)
+		m, err := h.tasks.More(t)
 		if err != nil {
 			h.cover.Fail(err)
 			continue
 		}
-		fs, files, mm := h.task.FS.Get(b), h.task.Files.Get(b), h.task.MM.Get(b)
-		h.once(fs, func() error { return h.byDirectories(t, fs) })
-		h.once(files, func() error { return h.byFiles(t, files) })
-		h.once(mm, func() error { return h.byProgram(t, mm) })
+		h.once(m.FS, func() error { return h.byDirectories(t, m) })
+		h.once(m.Files, func() error { return h.byFiles(t, m) })
+		h.once(m.MM, func() error { return h.byProgram(t, m.MM) })
 	}
 	return nil
 }
@@ -173,47 +125,32 @@ func (h *holders) add(t *task.Task, dentry uint64, how string, fd *int, at uint6
 	}
 }
 
-func (h *holders) byDirectories(t *task.Task, at uint64) error {
-	b, err := h.k.Peek(at, make([]byte, h.fs.Span()))
+func (h *holders) byDirectories(t *task.Task, m *task.More) error {
+	root, cwd, err := h.tasks.DirectoryDentries(m)
 	if err != nil {
-		return fmt.Errorf("struct fs_struct at %#x: %w", at, err)
+		return err
 	}
-	h.add(t, h.fs.Cwd.Get(b), "cwd", nil, at)
-	h.add(t, h.fs.Root.Get(b), "root", nil, at)
+	h.add(t, cwd, "cwd", nil, m.FS)
+	h.add(t, root, "root", nil, m.FS)
 	return nil
 }
 
-func (h *holders) byFiles(t *task.Task, at uint64) error {
-	table, err := h.k.Uint64(at + h.holderLayouts.files.Table.Offset())
-	if err != nil {
-		return fmt.Errorf("struct files_struct at %#x: %w", at, err)
-	}
-	l := &h.table
-	b, err := h.k.Peek(table, make([]byte, l.Span()))
-	if err != nil {
-		return fmt.Errorf("struct fdtable at %#x: %w", table, err)
-	}
-	most, files := l.Max.Get(b), l.Files.Get(b)
-	if most > maxFiles {
-		return fmt.Errorf("struct fdtable at %#x: %d descriptors cannot be", table, most)
-	}
-	pointers := make([]byte, 8*most)
-	n, err := h.k.Read(pointers, files)
-	for i := 0; i+8 <= n; i += 8 {
-		file := binary.LittleEndian.Uint64(pointers[i:])
-		if file == 0 {
-			continue
+// byFiles ends with the first error; the other files are looked at all the same.
+func (h *holders) byFiles(t *task.Task, m *task.More) error {
+	var first error
+	for d, err := range h.tasks.Descriptors(m) {
+		dentry := uint64(0)
+		if err == nil {
+			dentry, err = h.dentryOf(d.File)
 		}
-		dentry, fileErr := h.dentryOf(file)
-		if fileErr != nil && err == nil {
-			err = fileErr
+		if err != nil && first == nil {
+			first = err
 		}
 		if dentry != 0 {
-			fd := i / 8
-			h.add(t, dentry, "fd", &fd, file)
+			h.add(t, dentry, "fd", &d.FD, d.File)
 		}
 	}
-	return err
+	return first
 }
 
 // dentryOf is the dentry of a struct file if somebody asked for it, else 0.
@@ -221,9 +158,9 @@ func (h *holders) dentryOf(file uint64) (uint64, error) {
 	if dentry, known := h.files[file]; known {
 		return dentry, nil
 	}
-	dentry, err := h.k.Uint64(file + h.file.Dentry.Offset())
+	dentry, err := h.tasks.FileDentry(file)
 	if err != nil {
-		return 0, fmt.Errorf("struct file at %#x: %w", file, err)
+		return 0, err
 	}
 	if h.wanted[dentry] == nil {
 		dentry = 0
@@ -234,10 +171,7 @@ func (h *holders) dentryOf(file uint64) (uint64, error) {
 
 func (h *holders) byProgram(t *task.Task, at uint64) error {
 	h.mms[at] = *t
-	if !h.mm.Exe.Has() {
-		return nil
-	}
-	file, err := h.k.Uint64(at + h.mm.Exe.Offset())
+	file, err := h.tasks.Program(at)
 	if err != nil || file == 0 {
 		return err
 	}
@@ -251,11 +185,16 @@ func (h *holders) byProgram(t *task.Task, at uint64) error {
 // byMappings sweeps all vm_area_structs: those of a file that somebody asked for say
 // in which address space it is mapped.
 func (h *holders) byMappings(ctx context.Context, slabs *slab.Allocations) error {
-	if slabs == nil {
+	var vma vmaLayout
+	if slabs == nil || h.tasks == nil {
+		return nil
+	}
+	if err := h.k.Resolve(&vma); err != nil {
+		h.cover.Fail(fmt.Errorf("who maps a file: %w", err))
 		return nil
 	}
 	cache, err := slabs.ByName("vm_area_struct")
-	if err != nil || cache.Size < h.vma.Span() {
+	if err != nil || cache.Size < vma.Span() {
 		return nil // it is merged with others; then mappings are not known
 	}
 	var mu sync.Mutex
@@ -268,7 +207,7 @@ func (h *holders) byMappings(ctx context.Context, slabs *slab.Allocations) error
 			if b == nil || !s.Live(i) {
 				continue
 			}
-			file, mm := h.vma.File.Get(b), h.vma.MM.Get(b)
+			file, mm := vma.File.Get(b), vma.MM.Get(b)
 			if file == 0 {
 				continue
 			}

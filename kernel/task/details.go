@@ -146,8 +146,11 @@ type More struct {
 	Blocked uint64 // signals blocked
 
 	MM uint64 // virtual address of the mm_struct; 0 for a kernel thread, and once it exits
+	// FS and Files are the virtual addresses of the fs_struct and the files_struct, which
+	// threads share as a rule; 0 once the task exits.
+	FS, Files uint64
 
-	cred, fs, files, cgroups uint64
+	cred, cgroups uint64
 }
 
 // Deadline are the parameters of SCHED_DEADLINE, in ns.
@@ -170,7 +173,7 @@ func (d *Details) More(t *Task) (*More, error) {
 		ExecStart: u64(l.ExecStart, b), Arrival: u64(l.Arrival, b), Queued: u64(l.Queued, b), Delay: u64(l.Delay, b), Runs: u64(l.Runs, b),
 		Voluntary: u64(l.Voluntary, b), Involuntary: u64(l.Involuntary, b), MinorFaults: u64(l.Minor, b), MajorFaults: u64(l.Major, b),
 		Pending: u64(l.Pending, b), Blocked: u64(l.Blocked, b),
-		MM: u64(l.MM, b), cred: u64(l.Cred, b), fs: u64(l.FS, b), files: u64(l.Files, b), cgroups: u64(l.Cgroups, b),
+		MM: u64(l.MM, b), FS: u64(l.FS, b), Files: u64(l.Files, b), cred: u64(l.Cred, b), cgroups: u64(l.Cgroups, b),
 	}
 	if l.Start.Has() {
 		m.Start = nanoseconds(l.Start.Get(b))

@@ -2,6 +2,7 @@ package task
 
 import (
 	"fmt"
+	"iter"
 	"math/bits"
 
 	"github.com/kmortem/mortem/kernel"
@@ -68,55 +69,88 @@ type File struct {
 // and 2^20 as a rule.
 const maxFiles = 1 << 24
 
-// Files are the open files of a task, by descriptor. A task that exited has none.
-// What was read comes with the first error.
-func (d *Details) Files(m *More) ([]File, error) {
-	if m.files == 0 {
-		return nil, nil
-	}
-	at, err := d.k.Uint64(m.files + d.files.files.Table.Offset())
-	if err != nil {
-		return nil, fmt.Errorf("struct files_struct at %#x: %w", m.files, err)
-	}
-	l := &d.files.table
-	b, err := d.k.Peek(at, make([]byte, l.Span()))
-	if err != nil {
-		return nil, fmt.Errorf("struct fdtable at %#x: %w", at, err)
-	}
-	most, pointers := l.Max.Get(b), l.Files.Get(b)
-	if most > maxFiles {
-		return nil, fmt.Errorf("struct fdtable at %#x: %d descriptors cannot be", at, most)
-	}
-	bitmap := make([]byte, (most+63)/64*8)
-	if _, err := d.k.Read(bitmap, l.Open.Get(b)); err != nil {
-		return nil, fmt.Errorf("struct fdtable at %#x: open_fds: %w", at, err)
-	}
-	return d.openFiles(words(bitmap), pointers)
+// Descriptor is one that is open.
+type Descriptor struct {
+	FD   int
+	File uint64 // virtual address of the struct file
 }
 
-// openFiles reads the files whose bit is set. A descriptor that is only taken has
-// no file yet.
-func (d *Details) openFiles(open []uint64, pointers uint64) ([]File, error) {
-	var list []File
-	var first error
-	for i, word := range open {
-		for ; word != 0; word &= word - 1 {
-			fd := 64*i + bits.TrailingZeros64(word)
-			var f *File
-			addr, err := d.k.Uint64(pointers + 8*uint64(fd))
-			if err == nil && addr != 0 {
-				f, err = d.File(addr)
-			}
-			if err != nil && first == nil {
-				first = fmt.Errorf("descriptor %d: %w", fd, err)
-			}
-			if f != nil {
-				f.FD = fd
-				list = append(list, *f)
+// Descriptors yields the open descriptors of a task, in order; a task that exited has
+// none. An error is that of one of them, or of the table of all.
+func (d *Details) Descriptors(m *More) iter.Seq2[Descriptor, error] {
+	return func(yield func(Descriptor, error) bool) {
+		if m.Files == 0 {
+			return
+		}
+		table, err := d.k.Uint64(m.Files + d.files.files.Table.Offset())
+		if err != nil {
+			yield(Descriptor{}, fmt.Errorf("struct files_struct at %#x: %w", m.Files, err))
+			return
+		}
+		l := &d.files.table
+		b, err := d.k.Peek(table, make([]byte, l.Span()))
+		if err != nil {
+			yield(Descriptor{}, fmt.Errorf("struct fdtable at %#x: %w", table, err))
+			return
+		}
+		most, pointers := l.Max.Get(b), l.Files.Get(b)
+		if most > maxFiles {
+			yield(Descriptor{}, fmt.Errorf("struct fdtable at %#x: %d descriptors cannot be", table, most))
+			return
+		}
+		bitmap := make([]byte, (most+63)/64*8)
+		if _, err := d.k.Read(bitmap, l.Open.Get(b)); err != nil {
+			yield(Descriptor{}, fmt.Errorf("struct fdtable at %#x: open_fds: %w", table, err))
+			return
+		}
+		for i, word := range words(bitmap) {
+			for ; word != 0; word &= word - 1 {
+				fd := 64*i + bits.TrailingZeros64(word)
+				file, err := d.k.Uint64(pointers + 8*uint64(fd))
+				switch {
+				case err != nil:
+					err = fmt.Errorf("descriptor %d: %w", fd, err)
+				case file == 0:
+					continue // it is only taken, and has no file yet
+				}
+				if !yield(Descriptor{FD: fd, File: file}, err) {
+					return
+				}
 			}
 		}
 	}
+}
+
+// Files are the open files of a task, by descriptor. A task that exited has none.
+// What was read comes with the first error.
+func (d *Details) Files(m *More) ([]File, error) {
+	var list []File
+	var first error
+	for one, err := range d.Descriptors(m) {
+		var f *File
+		if err == nil {
+			if f, err = d.File(one.File); err != nil {
+				err = fmt.Errorf("descriptor %d: %w", one.FD, err)
+			}
+		}
+		if err != nil && first == nil {
+			first = err
+		}
+		if f != nil {
+			f.FD = one.FD
+			list = append(list, *f)
+		}
+	}
 	return list, first
+}
+
+// FileDentry is the dentry of the struct file at a kernel virtual address.
+func (d *Details) FileDentry(addr uint64) (uint64, error) {
+	dentry, err := d.k.Uint64(addr + d.files.file.Dentry.Offset())
+	if err != nil {
+		return 0, fmt.Errorf("struct file at %#x: %w", addr, err)
+	}
+	return dentry, nil
 }
 
 // File reads the struct file at a kernel virtual address. Its path may be incomplete
@@ -137,20 +171,39 @@ func (d *Details) File(addr uint64) (*File, error) {
 // Directories are a task's root and current directory, as paths. They are empty for
 // a task that exited.
 func (d *Details) Directories(m *More) (root, cwd string, err error) {
-	if m.fs == 0 {
-		return "", "", nil
+	b, err := d.directories(m)
+	if b == nil {
+		return "", "", err
 	}
 	l := &d.files.fs
-	b, err := d.k.Peek(m.fs, make([]byte, l.Span()))
-	if err != nil {
-		return "", "", fmt.Errorf("struct fs_struct at %#x: %w", m.fs, err)
-	}
 	root, err = d.paths.of(l.RootMount.Get(b), l.Root.Get(b))
 	cwd, cwdErr := d.paths.of(l.CwdMount.Get(b), l.Cwd.Get(b))
 	if err == nil {
 		err = cwdErr
 	}
 	return root, cwd, err
+}
+
+// DirectoryDentries are the dentries of a task's root and current directory, 0 for a
+// task that exited.
+func (d *Details) DirectoryDentries(m *More) (root, cwd uint64, err error) {
+	b, err := d.directories(m)
+	if b == nil {
+		return 0, 0, err
+	}
+	return d.files.fs.Root.Get(b), d.files.fs.Cwd.Get(b), nil
+}
+
+// directories reads a task's struct fs_struct, nil for one that exited.
+func (d *Details) directories(m *More) ([]byte, error) {
+	if m.FS == 0 {
+		return nil, nil
+	}
+	b, err := d.k.Peek(m.FS, make([]byte, d.files.fs.Span()))
+	if err != nil {
+		return nil, fmt.Errorf("struct fs_struct at %#x: %w", m.FS, err)
+	}
+	return b, nil
 }
 
 // openFlags are the flags of open(2) on x86-64 and arm64 that a reader wants to see;

@@ -94,6 +94,21 @@ func (d *Details) Memory(mm uint64) (*Memory, error) {
 	return m, nil
 }
 
+// Program is the virtual address of the struct file that the mm_struct at one runs, 0 for
+// none and where the kernel does not keep it; mm is More.MM. It is Memory.Exe without the
+// rest.
+func (d *Details) Program(mm uint64) (uint64, error) {
+	l := &d.mm.l
+	if !l.Exe.Has() {
+		return 0, nil
+	}
+	file, err := d.k.Uint64(mm + l.Exe.Offset())
+	if err != nil {
+		return 0, fmt.Errorf("struct mm_struct at %#x: %w", mm, err)
+	}
+	return file, nil
+}
+
 // counts are the numbers of pages by kind: of files, anonymous ones, swapped out,
 // of shared memory.
 func (m *mmReader) counts(b []byte) ([]uint64, error) {

@@ -81,14 +81,11 @@ func (d *Details) mount(v *vfs.Mount, root place, supers map[uint64]*vfs.SuperBl
 
 // root is the task's root directory; nowhere for a task that exited.
 func (d *Details) root(m *More) (place, error) {
-	if m.fs == 0 {
-		return place{}, nil
+	b, err := d.directories(m)
+	if b == nil {
+		return place{}, err
 	}
 	l := &d.files.fs
-	b, err := d.k.Peek(m.fs, make([]byte, l.Span()))
-	if err != nil {
-		return place{}, fmt.Errorf("struct fs_struct at %#x: %w", m.fs, err)
-	}
 	dentry, err := d.paths.fs.Dentry(l.Root.Get(b))
 	if err != nil {
 		return place{}, fmt.Errorf("its root: %w", err)
