@@ -3,6 +3,7 @@ package unwind
 import (
 	"github.com/kmortem/mortem/dump"
 	"github.com/kmortem/mortem/kernel"
+	"github.com/kmortem/mortem/kernel/arch/amd64"
 	"github.com/kmortem/mortem/kernel/task"
 )
 
@@ -76,6 +77,23 @@ func (m *amd64Machine) restored(w *walk, s *state) { m.start.restored(w, s) }
 // pointer behind it.
 func (m *amd64Machine) replaced(s *state, key uint64) bool {
 	return key == s.slot || key == s.slot+8
+}
+
+// returned: the trampoline has pushed what it needs over the return address that led to
+// it. How much that is, its code tells.
+func (m *amd64Machine) returned(w *walk, s *state) (state, bool) {
+	f, ok := byCode{}.layout(w, s)
+	sp, known := s.regs.Get(amd64.SP)
+	if !ok || !known || f.Base != amd64.SP {
+		return state{}, false
+	}
+	caller := state{sp: sp + uint64(f.Offset) - 8}
+	caller.slot = caller.sp - 8
+	caller.regs.Set(amd64.SP, caller.sp)
+	if bp, known := s.regs.Get(amd64.BP); known && f.Same(amd64.BP) {
+		caller.regs.Set(amd64.BP, bp)
+	}
+	return caller, true
 }
 
 func (m *amd64Machine) graphPlace(e *graphEntry) kernel.U64 { return e.Place }

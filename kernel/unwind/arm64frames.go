@@ -116,9 +116,6 @@ func (arm64Entry) sure() Confidence { return Certain }
 
 func (e arm64Entry) next(w *walk, s *state) (step, error) {
 	at := s.lookup()
-	if within(w.t.hooks.code, at) {
-		return e.m.trampoline(w, s)
-	}
 	begins := within(e.m.begins, at) || s.exact && within(e.m.begins, s.pc)
 	if !begins && !within(e.m.entry, at) || !e.m.regs.Record.Has() {
 		return step{}, errNoData

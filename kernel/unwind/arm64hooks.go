@@ -31,26 +31,15 @@ func (m *arm64Machine) graphPlace(e *graphEntry) kernel.U64 {
 	return e.FP
 }
 
-// trampoline makes the step from a trampoline that runs, to which a function has
-// returned. FP is the caller's there, and nothing on the stack leads to it, but what the
-// tracer has put away. That of kretprobes makes a frame record since 5.16, with its own
-// address for the return address: frame pointers lead on from there.
-func (m *arm64Machine) trampoline(w *walk, s *state) (step, error) {
+// returned implements machine. FP is the caller's in trampolines. That of kretprobes makes
+// a frame record since 5.16, with its own address for the return address, from which frame
+// pointers lead on.
+func (m *arm64Machine) returned(w *walk, s *state) (state, bool) {
 	fp, known := s.regs.Get(arm64.FP)
 	if !known || fp <= s.sp || w.stackOf(fp) == nil {
-		return step{}, errNoData
+		return state{}, false
 	}
-	var n step
-	for _, code := range w.t.hooks.code {
-		if within([]span{code}, s.lookup()) {
-			n.state.pc = code.start
-		}
-	}
-	n.state.sp = fp
-	n.state.regs.Set(arm64.FP, fp)
-	n.state.regs.Set(w.t.reg.PC, n.state.pc)
-	if w.unhook(&n.state); n.state.lost || n.state.hooked == "" {
-		return step{}, errNoData
-	}
-	return n, nil
+	caller := state{sp: fp}
+	caller.regs.Set(arm64.FP, fp)
+	return caller, true
 }

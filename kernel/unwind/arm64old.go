@@ -45,8 +45,6 @@ func (o *arm64Old) next(w *walk, s *state) (step, error) {
 		return o.entry(w, s, o.left, o.below)
 	case !s.exact && within(o.user, s.lookup()):
 		return o.entry(w, s, o.left, o.outermost)
-	case within(w.t.hooks.code, s.lookup()):
-		return o.m.trampoline(w, s)
 	case !s.exact && within(o.m.begins, s.lookup()), s.exact && within(o.m.begins, s.pc):
 		return step{end: true}, nil
 	}

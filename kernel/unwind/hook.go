@@ -141,6 +141,31 @@ func (w *walk) unhook(s *state) {
 	}
 }
 
+// inTrampoline unwinds from a trampoline that runs, to which a function has returned.
+// Nothing on the stack leads on, but what the tracer has put away.
+type inTrampoline struct{}
+
+func (inTrampoline) method() Method   { return ByCode }
+func (inTrampoline) sure() Confidence { return Certain }
+
+func (inTrampoline) next(w *walk, s *state) (step, error) {
+	caller, ok := w.t.machine.returned(w, s)
+	if !ok {
+		return step{}, errNoData
+	}
+	for _, code := range w.t.hooks.code {
+		if within([]span{code}, s.lookup()) {
+			caller.pc = code.start
+		}
+	}
+	caller.regs.Set(w.t.reg.PC, caller.pc)
+	if w.unhook(&caller); caller.lost || caller.hooked == "" {
+		return step{}, errNoData
+	}
+	caller.slot = 0 // the trampoline has its place
+	return step{state: caller, cfa: caller.sp}, nil
+}
+
 // realReturn tells whether an address that was put away is one to return to.
 func (w *walk) realReturn(addr uint64) bool {
 	return w.t.text.holds(addr) || w.t.machine.mayHold(addr)

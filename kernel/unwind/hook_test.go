@@ -1,12 +1,14 @@
 package unwind_test
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"testing"
 
 	"github.com/kmortem/mortem/fixtures/synthetic"
 	"github.com/kmortem/mortem/kernel"
+	"github.com/kmortem/mortem/kernel/arch"
 	"github.com/kmortem/mortem/kernel/task"
 	"github.com/kmortem/mortem/kernel/unwind"
 )
@@ -33,7 +35,8 @@ func newHooked(l *synthetic.Layout, trampoline string) *hooked {
 		frames = append(frames, synthetic.Frame{In: c, Calls: callee})
 		h.code, callee = append(h.code, c), name
 	}
-	k.Func(trampoline, make([]byte, 32))
+	// sub $0x18,%rsp; nop …
+	k.Func(trampoline, append([]byte{0x48, 0x83, 0xec, 0x18}, bytes.Repeat([]byte{0x90}, 28)...))
 	h.task = k.Task("traced", 100, k.InitNet())
 	for _, base := range h.task.Sleep(frames...) {
 		h.slots = append(h.slots, base+8)
@@ -236,6 +239,28 @@ func (h *hooked) probeList(tag, frame, head string, trampoline uint64, which []i
 // addresses were replaced are marked.
 func (h *hooked) check(t *testing.T, hook string, which []int) {
 	t.Helper()
+	k, tracer, tk := h.open(t)
+	trace := tracer.Sleeping(tk, unwind.Options{})
+	names := functions(k, trace.Frames)
+	var marked []int
+	for i := range trace.Frames {
+		if trace.Frames[i].Hooked == hook {
+			marked = append(marked, i-1) // what was replaced is the callee's
+		}
+	}
+	if !slices.Equal(names, hookedNames) || !slices.Equal(marked, which) || trace.End != unwind.EndThread || len(trace.Faults) > 0 {
+		t.Errorf("%q, hooked %v, %s: %v", names, marked, trace.End, trace.Err)
+	}
+	// By a search alone they are found too.
+	scan := tracer.Sleeping(tk, unwind.Options{Scan: true})
+	if names := functions(k, scan.Frames); !slices.Equal(names, hookedNames) {
+		t.Errorf("by a search: %q", names)
+	}
+}
+
+// open opens the kernel and the task.
+func (h *hooked) open(t *testing.T) (*kernel.Kernel, *unwind.Tracer, *task.Task) {
+	t.Helper()
 	image, err := h.Image()
 	if err != nil {
 		t.Fatal(err)
@@ -260,17 +285,87 @@ func (h *hooked) check(t *testing.T, hook string, which []int) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return k, tracer, tk
+}
+
+// TestHookTogether: a function that is traced and probed has one trampoline, which stands
+// for the other.
+func TestHookTogether(t *testing.T) {
+	h := newHooked(synthetic.V7().Extend(graphShort).Extend(rethook), "return_to_handler")
+	h.Func("arch_rethook_trampoline", make([]byte, 32))
+	probe, _ := h.Symbol("arch_rethook_trampoline")
+	writeRethooks(h, probe, []int{2})
+	h.real[2] = probe
+	writeGraphShadow(h, []int{2})
+	h.replace("return_to_handler", 2)
+	h.check(t, "function graph, kretprobe", []int{2})
+}
+
+// TestHookLost: where nothing is put away for a trampoline, it stays and says so. What
+// called is found by the frame pointers.
+func TestHookLost(t *testing.T) {
+	h := newHooked(synthetic.V7().Extend(graphShort), "return_to_handler")
+	h.replace("return_to_handler", 2)
+	k, tracer, tk := h.open(t)
 	trace := tracer.Sleeping(tk, unwind.Options{})
-	var names []string
-	var marked []int
-	for i := range trace.Frames {
-		sym, _, _ := k.SymbolAt(trace.Frames[i].PC)
-		names = append(names, sym.Name)
-		if trace.Frames[i].Hooked == hook {
-			marked = append(marked, i-1) // what was replaced is the callee's
+	want := slices.Clone(hookedNames)
+	want[3] = "return_to_handler"
+	if names := functions(k, trace.Frames); !slices.Equal(names, want) {
+		t.Fatalf("%q, %s %v; want %q", names, trace.End, trace.Err, want)
+	}
+	if f := &trace.Frames[3]; f.Hooked != "function graph" || f.Note == "" || trace.Frames[4].Sure == unwind.Certain {
+		t.Errorf("the trampoline's frame is %+v, the next %s", f, trace.Frames[4].Sure)
+	}
+}
+
+// TestTrampolineRuns: a processor in a trampoline, or in what that calls. The function
+// that returned to it is not on the stack any more.
+func TestTrampolineRuns(t *testing.T) {
+	el9 := synthetic.EL9()
+	for _, tc := range []struct {
+		layout     *synthetic.Layout
+		trampoline string
+		write      func(h *hooked, addr uint64)
+	}{
+		{synthetic.V5_10().Extend(graphRetp), "return_to_handler", func(h *hooked, _ uint64) { writeGraphArray(h, []int{2}) }},
+		{synthetic.V7().Extend(graphShort), "return_to_handler", func(h *hooked, _ uint64) { writeGraphShadow(h, []int{2}) }},
+		{synthetic.V5_10().Extend(probeFP), "kretprobe_trampoline", func(h *hooked, addr uint64) { writeProbeTable(h, addr, []int{2}) }},
+		{synthetic.EL9().Extend(fmt.Sprintf(probeTask, taskSize(el9)+8, taskSize(el9))), "__kretprobe_trampoline", func(h *hooked, addr uint64) { writeProbeList(h, addr, []int{2}) }},
+		{synthetic.V6_1().Extend(rethook), "arch_rethook_trampoline", func(h *hooked, addr uint64) { writeRethooks(h, addr, []int{2}) }},
+	} {
+		for _, deep := range []bool{false, true} {
+			h := newHooked(tc.layout, tc.trampoline)
+			handler := h.NewCode("handler", 32).Enter(0).Nop(8).Leave()
+			addr, _ := h.Symbol(tc.trampoline)
+			tc.write(h, addr)
+			sp, bp := h.slots[2]+8, h.Uint64(h.slots[2]-8) // once the function has returned
+			regs := map[string]uint64{"ip": addr + 12, "sp": sp - 0x18, "bp": bp}
+			want := []string{tc.trampoline, "middle", "outer"}
+			if deep {
+				h.PutUint64(sp-0x20, addr+16)
+				h.PutUint64(sp-0x28, bp)
+				regs = map[string]uint64{"ip": handler.Addr + 8, "sp": sp - 0x28, "bp": sp - 0x28}
+				want = append([]string{"handler"}, want...)
+			}
+			k, tracer, tk := h.open(t)
+			trace := tracer.Running(tk, 0, registers(t, tracer, regs), unwind.Options{})
+			if names := functions(k, trace.Frames); !slices.Equal(names, want) || trace.End != unwind.EndThread || len(trace.Faults) > 0 {
+				t.Errorf("%s, %s: %q, %s %v %v; want %q", tc.layout.Name, tc.trampoline, names, trace.End, trace.Err, trace.Faults, want)
+			}
 		}
 	}
-	if !slices.Equal(names, hookedNames) || !slices.Equal(marked, which) || trace.End != unwind.EndThread || len(trace.Faults) > 0 {
-		t.Errorf("%q, hooked %v, %s: %v", names, marked, trace.End, trace.Err)
+}
+
+// registers are those of a processor in the kernel.
+func registers(t *testing.T, tracer *unwind.Tracer, values map[string]uint64) (r arch.Registers) {
+	t.Helper()
+	values["cs"], values["flags"] = 0x10, 0x246
+	for name, v := range values {
+		reg, ok := tracer.RegisterFile().ByName(name)
+		if !ok {
+			t.Fatalf("there is no register %s", name)
+		}
+		r.Set(reg, v)
 	}
+	return r
 }

@@ -44,6 +44,9 @@ type machine interface {
 	// that a tracer names by a key: on the stack or in a register, where it
 	// put its trampoline.
 	replaced(s *state, key uint64) bool
+	// returned is the state of the caller that a function has returned to, but
+	// for the trampoline that runs. Its pc is that of the trampoline.
+	returned(w *walk, s *state) (state, bool)
 	// graphPlace is the member of struct ftrace_ret_stack with that key, none
 	// where the kernel has to count.
 	graphPlace(e *graphEntry) kernel.U64

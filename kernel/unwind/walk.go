@@ -228,6 +228,8 @@ func (w *walk) method(n int, s *state) unwinder {
 	switch {
 	case w.opt.Scan:
 		return nil
+	case n == 0 && !s.lost && within(w.t.hooks.code, s.lookup()):
+		return inTrampoline{}
 	case n == 0 && s.exact:
 		return midSwitch{}
 	case s.lost && n == 1:
