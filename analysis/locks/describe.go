@@ -58,6 +58,8 @@ func objectName(o *lock.Object) string {
 	kind := strings.TrimPrefix(o.Type, "struct ")
 	of := ""
 	switch {
+	case o.Type == lock.OnStack:
+		of = strings.TrimSpace(fmt.Sprintf("on the stack of %d %s", o.PID, o.Comm))
 	case o.PID != 0:
 		of = strings.TrimSpace(fmt.Sprintf("of process %d %s", o.PID, o.Comm))
 	case o.Path != "":

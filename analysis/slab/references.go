@@ -8,8 +8,8 @@ import (
 	"slices"
 
 	"github.com/kmortem/mortem/kernel"
-	"github.com/kmortem/mortem/kernel/module"
 	"github.com/kmortem/mortem/kernel/slab"
+	"github.com/kmortem/mortem/kernel/variable"
 )
 
 // references are the pointers to some caches.
@@ -60,83 +60,13 @@ func (r *references) each(mem []byte, at uint64, f func(at, to uint64)) {
 
 // scanData looks through the variables of the kernel and of its modules.
 func (r *references) scanData() {
-	k := r.s.Kernel()
-	if from, end, ok := imageData(k); ok {
-		r.scanRange(from, end)
-	}
-	reader, err := module.New(k)
-	if err != nil {
-		return // a kernel without modules
-	}
-	for m, err := range reader.All() {
-		if err != nil {
-			continue // mod tells
-		}
-		for _, region := range m.Regions {
-			if region.Size < 1<<28 && region.Kind != "text" {
-				r.scanRange((region.Addr+7)&^7, region.Addr+region.Size)
-			}
-		}
-	}
-}
-
-// imageData is where the kernel's image has its constants and variables.
-func imageData(k *kernel.Kernel) (from, end uint64, ok bool) {
-	symbol := func(names ...string) uint64 {
-		for _, name := range names {
-			if at, err := k.Symbol(name); err == nil {
-				return at
-			}
-		}
-		return 0
-	}
-	from, end = symbol("__start_rodata", "_etext", "_stext", "_text"), symbol("_end", "__bss_stop")
-	return from &^ 7, end, from != 0 && end > from && end-from < 1<<30
-}
-
-// scanRange looks through a range of the kernel's image. What cannot be read is passed
-// over: most of it was freed after boot, and what a dump lacks of the image info tells.
-func (r *references) scanRange(from, end uint64) {
-	k := r.s.Kernel()
-	buf := make([]byte, k.PageSize())
-	for at := from; at < end; {
-		n := min(k.PageSize()-at%k.PageSize(), end-at)
-		if mem, err := k.Peek(at, buf[:n]); err == nil {
-			r.each(mem, at, r.addSymbol)
-		}
-		at += n
-	}
+	variable.Scan(r.s.Kernel(), func(mem []byte, at uint64) { r.each(mem, at, r.addSymbol) })
 }
 
 func (r *references) addSymbol(at, to uint64) {
 	if len(r.found[to]) < maxReferences {
-		r.found[to] = append(r.found[to], Reference{Symbol: Variable(r.s.Kernel(), at), Addr: kernel.Addr(at), Count: 1})
+		r.found[to] = append(r.found[to], Reference{Symbol: variable.Name(r.s.Kernel(), at), Addr: kernel.Addr(at), Count: 1})
 	}
-}
-
-// Variable names the variable that an address of the kernel's image or a module lies
-// in, with the member at the address where the variable's type is known.
-func Variable(k *kernel.Kernel, addr uint64) string {
-	sym, offset, ok := k.SymbolAt(addr)
-	if !ok {
-		return k.SymbolName(addr)
-	}
-	t, err := k.Info().Variable(sym.Name)
-	if err != nil || int64(offset) >= t.Size() {
-		return k.SymbolName(addr)
-	}
-	path, _, rest := t.PathAt(int64(offset))
-	if path == "" && offset != 0 {
-		return k.SymbolName(addr)
-	}
-	name := sym.Name
-	if path != "" && path[0] != '[' {
-		name += "."
-	}
-	if name += path; rest != 0 {
-		name += fmt.Sprintf("+%d", rest)
-	}
-	return name
 }
 
 // scanObjects looks through the live objects of all slabs.

@@ -8,12 +8,12 @@ import (
 	"fmt"
 	"strings"
 
-	slabs "github.com/kmortem/mortem/analysis/slab"
 	"github.com/kmortem/mortem/kernel"
 	"github.com/kmortem/mortem/kernel/module"
 	"github.com/kmortem/mortem/kernel/page"
 	"github.com/kmortem/mortem/kernel/slab"
 	"github.com/kmortem/mortem/kernel/task"
+	"github.com/kmortem/mortem/kernel/variable"
 	"github.com/kmortem/mortem/kernel/vmalloc"
 )
 
@@ -107,7 +107,7 @@ func (l *looker) symbol(addr uint64) {
 		return
 	}
 	a := Answer{Kind: Symbol, Name: sym.Name, Start: kernel.Addr(sym.Addr), Offset: off, Size: sym.Size, Text: l.k.SymbolName(addr)}
-	if member := slabs.Variable(l.k, addr); member != a.Text && member != sym.Name {
+	if member := variable.Name(l.k, addr); member != a.Text && member != sym.Name {
 		a.Text += ": " + member
 	}
 	l.add(a)
@@ -135,46 +135,19 @@ func (l *looker) module(addr uint64) {
 	}
 }
 
-// maxCPUs is the highest CONFIG_NR_CPUS that x86-64 allows.
-const maxCPUs = 8192
-
 // percpu looks for the address in the processors' copies of the static per-CPU
-// variables, and for the offset of one.
+// variables.
 func (l *looker) percpu(addr uint64) {
-	start, err1 := l.k.Symbol("__per_cpu_start")
-	end, err2 := l.k.Symbol("__per_cpu_end")
-	if err1 != nil || err2 != nil || end <= start {
+	v, ok := variable.PerCPUAt(l.k, addr)
+	if !ok {
 		return
 	}
-	limit := maxCPUs
-	if at, err := l.k.Symbol("nr_cpu_ids"); err == nil {
-		if n, err := l.k.Uint32(at); err == nil {
-			limit = min(limit, int(n))
-		}
+	a := Answer{Kind: PerCPU, CPU: &v.CPU, Offset: v.Offset, Text: fmt.Sprintf("in the area of CPU %d", v.CPU)}
+	if v.Name != "" {
+		a.Name, a.Size, a.Start = v.Name, v.Size, kernel.Addr(addr-v.Offset)
+		a.Text = fmt.Sprintf("%s of CPU %d", l.variable(v.Name, v.Offset), v.CPU)
 	}
-	for cpu := range limit {
-		area, err := l.k.PerCPU(start, uint64(cpu))
-		if err != nil || addr < area || addr-area >= end-start {
-			continue
-		}
-		variable := start + addr - area
-		a := Answer{Kind: PerCPU, CPU: &cpu, Offset: addr - area, Text: fmt.Sprintf("in the area of CPU %d", cpu)}
-		if sym, ok := l.k.Info().Symbols().Containing(l.link(variable)); ok {
-			off := l.link(variable) - sym.Addr
-			a.Name, a.Offset, a.Size, a.Start = sym.Name, off, sym.Size, kernel.Addr(addr-off)
-			a.Text = fmt.Sprintf("%s of CPU %d", l.variable(sym.Name, off), cpu)
-		}
-		l.add(a)
-	}
-}
-
-// link is the link address of a per-CPU variable: those low in the address space are
-// not moved.
-func (l *looker) link(variable uint64) uint64 {
-	if l.k.Runtime(variable) == variable { // an offset
-		return variable
-	}
-	return variable - l.k.Offset()
+	l.add(a)
 }
 
 func (l *looker) variable(name string, off uint64) string {

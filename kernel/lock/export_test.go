@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/kmortem/mortem/kernel/arch/taken"
+	"github.com/kmortem/mortem/kernel/task"
 )
 
 // Tracing lets tests look at how code is followed.
@@ -23,3 +24,12 @@ func KindOf(tag int) (Kind, Mode) { return tagKinds[tag].kind, tagKinds[tag].mod
 
 // WithoutCode makes a reader follow no code.
 func (r *Reader) WithoutCode() { r.machine = nil }
+
+// LocalAt is the local variable at an address on a task's stack.
+func (t Tracing) LocalAt(tk *task.Task, addr uint64) (name, function string) {
+	s, err := t.b.stackOf(tk)
+	if err != nil {
+		return "", ""
+	}
+	return t.b.localAt(s, s.frameOf(addr), addr)
+}

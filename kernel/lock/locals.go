@@ -3,8 +3,8 @@ package lock
 import (
 	"fmt"
 
-	"github.com/kmortem/mortem/kernel"
 	"github.com/kmortem/mortem/kernel/ctype"
+	"github.com/kmortem/mortem/kernel/unwind"
 )
 
 // pointer is a local variable that points to a structure.
@@ -16,27 +16,34 @@ type pointer struct {
 	parameter bool
 }
 
-// localPointers are the local variables of a frame that point to structures, or have
-// members that do, by DWARF, as far as they have a value there.
-func (b *builder) localPointers(s *stack, i int) []pointer {
+// local is a local variable.
+type local struct {
+	name      string
+	function  string
+	typ       *ctype.Type
+	parameter bool
+}
+
+// locals goes over the local variables of a frame by DWARF, as far as they have a place
+// or a value there, until visit returns false.
+func (b *builder) locals(s *stack, i int, visit func(v *local, loc unwind.Location) bool) {
 	if s.trace == nil || i >= len(s.trace.Frames) {
-		return nil
+		return
 	}
 	at := s.trace.Frames[i].Lookup()
 	code, ok := b.k.CodeAt(at)
 	if !ok {
-		return nil
+		return
 	}
 	lines, err := code.Lines()
 	link, known := code.Link(at)
 	if err != nil || !known || !lines.Locals() {
-		return nil
+		return
 	}
 	frames, err := lines.Frames(link)
 	if err != nil {
-		return nil
+		return
 	}
-	var list []pointer
 	for n := range frames {
 		for j := range frames[n].Locals {
 			v := &frames[n].Locals[j]
@@ -47,24 +54,36 @@ func (b *builder) localPointers(s *stack, i int) []pointer {
 			if err != nil || loc.Pieces != nil {
 				continue
 			}
-			switch t := v.Type.Strip(); t.Kind {
-			case ctype.Pointer:
-				addr := loc.Value
-				if loc.Memory {
-					addr, _ = b.uint64At(loc.Addr)
-				}
-				list = addPointer(list, pointer{v.Name, frames[n].Name, addr, t.Elem(), v.Parameter})
-			case ctype.Struct:
-				for k := 0; loc.Memory && k < min(len(t.Members()), 64); k++ {
-					m := &t.Members()[k]
-					if m.Type.Strip().Kind == ctype.Pointer {
-						addr, _ := b.uint64At(loc.Addr + uint64(m.Offset))
-						list = addPointer(list, pointer{v.Name + "." + m.Name, frames[n].Name, addr, m.Type.Strip().Elem(), false})
-					}
-				}
+			if !visit(&local{v.Name, frames[n].Name, v.Type, v.Parameter}, loc) {
+				return
 			}
 		}
 	}
+}
+
+// localPointers are the local variables of a frame that point to structures, or have
+// members that do.
+func (b *builder) localPointers(s *stack, i int) []pointer {
+	var list []pointer
+	b.locals(s, i, func(v *local, loc unwind.Location) bool {
+		switch t := v.typ.Strip(); t.Kind {
+		case ctype.Pointer:
+			addr := loc.Value
+			if loc.Memory {
+				addr, _ = b.uint64At(loc.Addr)
+			}
+			list = addPointer(list, pointer{v.name, v.function, addr, t.Elem(), v.parameter})
+		case ctype.Struct:
+			for k := 0; loc.Memory && k < min(len(t.Members()), 64); k++ {
+				m := &t.Members()[k]
+				if m.Type.Strip().Kind == ctype.Pointer {
+					addr, _ := b.uint64At(loc.Addr + uint64(m.Offset))
+					list = addPointer(list, pointer{v.name + "." + m.Name, v.function, addr, m.Type.Strip().Elem(), false})
+				}
+			}
+		}
+		return true
+	})
 	return list
 }
 
@@ -98,7 +117,7 @@ const maxLocals = 64
 func (n *namer) byLocals(i int) {
 	l := &n.b.snap.Locks[i]
 	waiter := n.b.live[n.b.extra[i].waiter]
-	if waiter == nil || l.Object == nil || l.Object.Type != "" || n.locals >= maxLocals {
+	if waiter == nil || l.Object == nil || !l.Object.untyped() || n.locals >= maxLocals {
 		return
 	}
 	n.locals++
@@ -106,18 +125,16 @@ func (n *namer) byLocals(i int) {
 	if err != nil {
 		return
 	}
-	addr := uint64(l.Addr)
-	start, size := uint64(l.Object.Addr), n.objectSize
+	t := &target{uint64(l.Object.Addr), n.objectSize, i}
+	var all []pointer
 	for f := range min(len(s.frames), 12) {
-		for _, p := range n.b.localPointers(s, f) {
-			t := uint64(p.elem.Size())
-			if addr < p.addr || addr-p.addr >= t || p.addr < start || p.addr-start+t > size || lockTypes[p.elem.String()] {
-				continue
+		list := n.b.localPointers(s, f)
+		for _, p := range list {
+			if n.typed(l, t, p.addr, p.elem, fmt.Sprintf("variable %s of %s", p.name, p.function)) {
+				return
 			}
-			l.Object.Type, l.Object.Member = p.elem.String(), member(p.elem, addr-p.addr)
-			l.Object.Addr = kernel.Addr(p.addr)
-			l.Object.By += fmt.Sprintf("; the variable %s of %s", p.name, p.function)
-			return
 		}
+		all = append(all, list...)
 	}
+	n.byMembers(l, t, all)
 }

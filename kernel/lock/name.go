@@ -14,6 +14,7 @@ import (
 	"github.com/kmortem/mortem/kernel/slab"
 	"github.com/kmortem/mortem/kernel/task"
 	"github.com/kmortem/mortem/kernel/vfs"
+	"github.com/kmortem/mortem/kernel/vmalloc"
 )
 
 // namer finds out what locks are parts of.
@@ -32,6 +33,9 @@ type namer struct {
 	task               *ctype.Type
 	table              *vfs.HashTable // of dentries; nil before it is asked for, and where there is none
 	triedTable         bool
+	areas              []vmalloc.Area // by address, once they were asked for
+	triedAreas         bool
+	targets            []target
 }
 
 // name names all locks.
@@ -46,10 +50,14 @@ func (b *builder) name() {
 		}
 		n.lock(&b.snap.Locks[i])
 		n.byLocals(i)
+		if o := b.snap.Locks[i].Object; o != nil && o.untyped() && len(n.targets) < maxTargets {
+			n.targets = append(n.targets, target{uint64(o.Addr), n.objectSize, i})
+		}
 		n.buffer(&b.snap.Locks[i])
 		n.bucket(&b.snap.Locks[i])
 		n.pipePath(i)
 	}
+	n.byVariables()
 	b.freezeEdges()
 }
 
@@ -138,11 +146,8 @@ func (n *namer) lock(l *Lock) {
 	if addr == 0 {
 		return
 	}
-	if sym := n.b.symbol(addr); sym != "" {
-		l.Symbol = sym
-		return
-	}
-	for _, find := range []func(*Lock, uint64) bool{n.inSuper, n.inMM, n.inInode, n.inDentry, n.inTask, n.onStack, n.inSlab} {
+	for _, find := range []func(*Lock, uint64) bool{n.inVariable, n.inSuper, n.inMM, n.inInode, n.inDentry, n.inTask, n.onStack, n.inSlab,
+		n.inPerCPU, n.inVmalloc} {
 		if find(l, addr) {
 			return
 		}
@@ -302,7 +307,8 @@ func (n *namer) inTask(l *Lock, addr uint64) bool {
 func (n *namer) onStack(l *Lock, addr uint64) bool {
 	at, ok := spanOf(n.stacks, addr)
 	if ok {
-		l.Object = &Object{Addr: kernel.Addr(at.start), Type: "kernel stack", PID: at.task.PID, Comm: at.task.Comm, By: "list of tasks"}
+		l.Object = &Object{Addr: kernel.Addr(at.start), Type: OnStack, PID: at.task.PID, Comm: at.task.Comm, By: "list of tasks"}
+		n.inFrame(l, &at)
 	}
 	return ok
 }

@@ -22,7 +22,11 @@ type machine struct {
 const waiterRoom = 0x80
 
 func newMachine(l *synthetic.Layout, cpus int) *machine {
-	m := &machine{Kernel: synthetic.New(l, synthetic.Machine{CPUs: cpus, RAM: 1 << 30}), slow: map[lock.Kind]*synthetic.Code{}, pid: 100}
+	return newMachineOn(l, synthetic.Machine{CPUs: cpus, RAM: 1 << 30})
+}
+
+func newMachineOn(l *synthetic.Layout, on synthetic.Machine) *machine {
+	m := &machine{Kernel: synthetic.New(l, on), slow: map[lock.Kind]*synthetic.Code{}, pid: 100}
 	m.NewCode("context_switch", 16).Enter(0).Leave()
 	m.sched = m.NewCode("__schedule", 64).Enter(0x40).Call("context_switch").Leave()
 	for kind, name := range map[lock.Kind]string{lock.Mutex: "__mutex_lock_slowpath", lock.RWSem: "rwsem_down_failed_common", lock.Semaphore: "__down"} {
