@@ -71,12 +71,14 @@ func (m *amd64Machine) switched(w *walk, s *state) (state, bool) {
 	return m.start.mid(w, s)
 }
 
-func (m *amd64Machine) restored(w *walk, s *state) { m.start.restored(w, s) }
+func (m *amd64Machine) restored(w *walk, pc, sp uint64) (fp uint64, ok bool) {
+	return m.start.restored(w, pc, sp)
+}
 
 // replaced: the key is where on the stack the return address lies, or the stack
 // pointer behind it.
-func (m *amd64Machine) replaced(s *state, key uint64) bool {
-	return key == s.slot || key == s.slot+8
+func (m *amd64Machine) replaced(at returnPlace, key uint64) bool {
+	return key == at.slot || key == at.slot+8
 }
 
 // returned: the trampoline has pushed what it needs over the return address that led to

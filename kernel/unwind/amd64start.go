@@ -95,13 +95,12 @@ func (f *switchFrame) mid(w *walk, s *state) (state, bool) {
 
 // restored: before 4.9 BP is anything while a processor is in __switch_to, and the
 // scheduler's is where a task that is switched out has it.
-func (f *switchFrame) restored(w *walk, s *state) {
-	if !f.old || s.pc != f.resume || f.resume == 0 || s.exact {
-		return
+func (f *switchFrame) restored(w *walk, pc, sp uint64) (bp uint64, ok bool) {
+	if !f.old || pc != f.resume || f.resume == 0 || w.stackOf(sp) == nil {
+		return 0, false
 	}
-	if bp, err := w.word(s, s.sp); err == nil {
-		s.regs.Set(amd64.BP, bp)
-	}
+	bp, err := w.words.at(sp)
+	return bp, err == nil
 }
 
 // stateOld is where a task that does not run goes on before 4.9.

@@ -176,7 +176,7 @@ func (m *arm64Machine) switched(w *walk, s *state) (state, bool) {
 	return saved, err == nil
 }
 
-func (m *arm64Machine) restored(*walk, *state) {}
+func (m *arm64Machine) restored(*walk, uint64, uint64) (fp uint64, ok bool) { return 0, false }
 
 func (m *arm64Machine) tables() unwinder { return nil }
 

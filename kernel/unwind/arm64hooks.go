@@ -12,16 +12,15 @@ import (
 // lies between the function's frame record and that of its caller.
 
 // replaced implements machine.
-func (m *arm64Machine) replaced(s *state, key uint64) bool {
-	fp, known := s.regs.Get(arm64.FP)
-	if !known {
+func (m *arm64Machine) replaced(at returnPlace, key uint64) bool {
+	if !at.framed {
 		return false
 	}
-	above := s.slot
+	above := at.slot
 	if above == 0 { // in the link register
-		above = s.sp - 1
+		above = at.sp - 1
 	}
-	return key == fp || key > above && key < fp
+	return key == at.fp || key > above && key < at.fp
 }
 
 func (m *arm64Machine) graphPlace(e *graphEntry) kernel.U64 {

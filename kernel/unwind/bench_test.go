@@ -45,3 +45,26 @@ func BenchmarkTracesByORC(b *testing.B) { benchmarkTraces(b, unwind.Options{}) }
 
 // The same with the registers that each function saved, by CFI.
 func BenchmarkTracesWithRegisters(b *testing.B) { benchmarkTraces(b, unwind.Options{Registers: true}) }
+
+// TestFramesAreNotAllocated: what a trace allocates does not grow with its frames.
+func TestFramesAreNotAllocated(t *testing.T) {
+	_, tr, tasks := open(t)
+	var short, long *task.Task
+	least, most := 1000, 0
+	var opt unwind.Options
+	for _, tk := range sleepers(t, tasks) {
+		trace := tr.Sleeping(tk, opt)
+		opt.Frames = trace.Frames
+		if n := len(trace.Frames); trace.Complete() && n > most {
+			long, most = tk, n
+		} else if trace.Complete() && n < least {
+			short, least = tk, n
+		}
+	}
+	allocs := func(tk *task.Task) float64 {
+		return testing.AllocsPerRun(50, func() { opt.Frames = tr.Sleeping(tk, opt).Frames })
+	}
+	if few, many := allocs(short), allocs(long); many-few > float64(most-least)/2 {
+		t.Errorf("%v allocations for %d frames, %v for %d", few, least, many, most)
+	}
+}

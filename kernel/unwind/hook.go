@@ -114,30 +114,40 @@ func (h *hooks) of(pc uint64) string {
 // be traced and probed.
 const maxTogether = 4
 
+// returnPlace is what there is to tell a return address by.
+type returnPlace struct {
+	slot   uint64 // where on the stack it lies, 0 in a register
+	sp, fp uint64 // the caller's
+	framed bool   // fp is known
+}
+
 // unhook gives a caller the return address that a trampoline stands for. Where it is
 // not found, the trampoline stays.
 func (w *walk) unhook(s *state) {
+	hook := w.t.hooks.of(s.pc)
+	if hook == "" {
+		return
+	}
+	at := returnPlace{slot: s.slot, sp: s.sp}
+	at.fp, at.framed = s.regs.Get(w.t.reg.FP)
+	s.hooked = hook
 	for range maxTogether {
-		hook := w.t.hooks.of(s.pc)
-		if hook == "" {
-			return
-		}
-		if s.hooked == "" {
-			s.hooked = hook
-		} else {
-			s.hooked += ", " + hook
-		}
-		find := w.probeReturn
+		real, ok := uint64(0), false
 		if hook == hookGraph {
-			find = w.graphReturn
+			real, ok = w.graphReturn(at)
+		} else {
+			real, ok = w.probeReturn(at)
 		}
-		real, ok := find(s)
 		if !ok {
 			s.lost, s.note = true, "the function that the trampoline returns to is not known"
 			return
 		}
 		s.pc = real
 		s.regs.Set(w.t.reg.PC, real)
+		if hook = w.t.hooks.of(real); hook == "" {
+			return
+		}
+		s.hooked += ", " + hook
 	}
 }
 

@@ -4,7 +4,7 @@ import "github.com/kmortem/mortem/kernel"
 
 // graphReturn finds what function-graph tracing has put away for the return address
 // that led to a caller (kernel/trace/fgraph.c).
-func (w *walk) graphReturn(s *state) (uint64, bool) {
+func (w *walk) graphReturn(at returnPlace) (uint64, bool) {
 	h := &w.t.hooks
 	if w.task == nil || !h.task.Stack.Has() || !h.task.Depth.Has() || !h.entry.Return.Has() {
 		return 0, false
@@ -21,13 +21,13 @@ func (w *walk) graphReturn(s *state) (uint64, bool) {
 	place := w.t.machine.graphPlace(&h.entry)
 	switch {
 	case h.shadow:
-		return w.graphShadow(stack, place, s, depth)
+		return w.graphShadow(stack, place, at, depth)
 	case place.Has():
-		return w.graphArray(stack, place, s)
+		return w.graphArray(stack, place, at)
 	}
 	// Until 4.8 the kernel itself counts on x86-64: the innermost trampoline
 	// stands for the last entry.
-	i := depth - int64(w.graphs.nth(s.slot))
+	i := depth - int64(w.graphs.nth(at.slot))
 	if i < 0 || i >= maxHooks {
 		return 0, false
 	}
@@ -43,17 +43,17 @@ func (w *walk) graphEntry(at uint64) (uint64, bool) {
 }
 
 // graphOf tells whether an entry is for the return address that led to a caller.
-func (w *walk) graphOf(at uint64, place kernel.U64, s *state) bool {
-	key, err := w.words.at(at + place.Offset())
-	return err == nil && w.t.machine.replaced(s, key)
+func (w *walk) graphOf(at uint64, key kernel.U64, of returnPlace) bool {
+	value, err := w.words.at(at + key.Offset())
+	return err == nil && w.t.machine.replaced(of, value)
 }
 
 // graphArray looks for an entry in the array of them: until 6.10. Those that are not
 // in use any more come behind the others.
-func (w *walk) graphArray(stack uint64, place kernel.U64, s *state) (uint64, bool) {
+func (w *walk) graphArray(stack uint64, key kernel.U64, of returnPlace) (uint64, bool) {
 	for i := range uint64(maxHooks) {
 		at := stack + i*uint64(w.t.hooks.entry.Size())
-		if !w.graphOf(at, place, s) {
+		if !w.graphOf(at, key, of) {
 			continue
 		}
 		if real, ok := w.graphEntry(at); ok {
@@ -72,8 +72,8 @@ const (
 )
 
 // graphShadow looks for an entry from the top down.
-func (w *walk) graphShadow(stack uint64, place kernel.U64, s *state, depth int64) (uint64, bool) {
-	if depth > shadowWords || !place.Has() {
+func (w *walk) graphShadow(stack uint64, key kernel.U64, of returnPlace, depth int64) (uint64, bool) {
+	if depth > shadowWords || !key.Has() {
 		return 0, false
 	}
 	for depth > 0 {
@@ -85,7 +85,7 @@ func (w *walk) graphShadow(stack uint64, place kernel.U64, s *state, depth int64
 		}
 		depth -= back
 		at := stack + uint64(depth)*8
-		if !w.graphOf(at, place, s) {
+		if !w.graphOf(at, key, of) {
 			continue
 		}
 		if real, ok := w.graphEntry(at); ok {

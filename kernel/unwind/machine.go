@@ -36,14 +36,13 @@ type machine interface {
 	// processor in the code that changes stacks: its registers can be of two
 	// tasks there. It fails everywhere else.
 	switched(w *walk, s *state) (state, bool)
-	// restored puts registers of a caller right that code which changes stacks
-	// keeps for it in its own way.
-	restored(w *walk, s *state)
+	// restored is the frame pointer of a caller, by its program counter and stack
+	// pointer, where code that changes stacks keeps it in its own way.
+	restored(w *walk, pc, sp uint64) (fp uint64, ok bool)
 
-	// replaced tells whether the return address that led to a caller is the one
-	// that a tracer names by a key: on the stack or in a register, where it
-	// put its trampoline.
-	replaced(s *state, key uint64) bool
+	// replaced tells whether a return address is the one that a tracer names by
+	// a key.
+	replaced(at returnPlace, key uint64) bool
 	// returned is the state of the caller that a function has returned to, but
 	// for the trampoline that runs. Its pc is that of the trampoline.
 	returned(w *walk, s *state) (state, bool)

@@ -189,7 +189,9 @@ func (w *walk) next(tr *Trace, s *state) (step, error) {
 func (w *walk) accept(tr *Trace, s *state, n *step, u unwinder) {
 	if n.exception == nil && !n.end {
 		w.unhook(&n.state)
-		w.t.machine.restored(w, &n.state)
+		if fp, ok := w.t.machine.restored(w, n.state.pc, n.state.sp); ok {
+			n.state.regs.Set(w.t.reg.FP, fp)
+		}
 	}
 	w.describe(n, s, u)
 	if n.gap != nil && len(tr.Faults) < maxFaults {
