@@ -1,7 +1,10 @@
 package btf
 
 import (
+	"bytes"
+	"encoding/binary"
 	"fmt"
+	"os"
 	"testing"
 	"time"
 
@@ -52,5 +55,34 @@ func TestDefinitionFirst(t *testing.T) {
 	}
 	if id, ok := types.find(classStruct, "only"); !ok || id != 5 {
 		t.Errorf("struct only is type %d", id)
+	}
+}
+
+// BTF of which one number is wrong, by values that mean something there, is refused or
+// read without a panic, and without running on.
+func TestOneNumberWrong(t *testing.T) {
+	whole, err := os.ReadFile("../testdata/built/types.btf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	base := mustParse(t, whole, nil)
+	le := binary.LittleEndian
+	n := 0
+	for at := 4; at+4 <= len(whole); at += 4 {
+		old := le.Uint32(whole[at:])
+		for _, value := range []uint32{0, 1, 2, 0xff, 0xffff, 0xffffff, 1 << 31, 1<<32 - 1, old + 1, old - 1, old ^ 1<<31,
+			old + 1<<24, old ^ 0x0f<<24, uint32(len(whole)), uint32(base.Len()), uint32(base.Len()) + 1} {
+			if n++; testing.Short() && n%49 != 0 || n%7 != 0 {
+				continue
+			}
+			wrong := bytes.Clone(whole)
+			le.PutUint32(wrong[at:], value)
+			if types, err := Parse(wrong); err == nil {
+				walk(types)
+			}
+			if types, err := ParseSplit(wrong, base); err == nil {
+				walk(types)
+			}
+		}
 	}
 }

@@ -27,31 +27,37 @@ func FuzzSections(f *testing.F) {
 		if err != nil {
 			return
 		}
-		walk := 3000
-		for kind, name := range d.Types() {
-			visit(d.Type(kind, name), &walk)
-			if len(d.AllTypes(kind, name)) == 0 {
-				t.Errorf("%s is in the index and nowhere", name)
-			}
-			if walk < 0 {
-				break
-			}
-		}
-		for name := range d.Variables() {
-			typ, _ := d.Variable(name)
-			visit(typ, &walk)
-		}
-		for name := range d.Functions() {
-			typ, _ := d.Function(name)
-			visit(typ, &walk)
-		}
-		_, _, _ = d.Enumerator("GREEN")
-		for addr := uint64(0x400100); addr < 0x400190; addr += 12 {
-			_, _ = d.Line(addr)
-			_, _ = d.Frames(addr)
-		}
-		_ = d.EachLineTable(func([]LineRow) bool { return true })
+		askAll(t, d)
 	})
+}
+
+// askAll asks for everything that there is.
+func askAll(t *testing.T, d *Data) {
+	t.Helper()
+	walk := 3000
+	for kind, name := range d.Types() {
+		visit(d.Type(kind, name), &walk)
+		if len(d.AllTypes(kind, name)) == 0 {
+			t.Errorf("%s is in the index and nowhere", name)
+		}
+		if walk < 0 {
+			break
+		}
+	}
+	for name := range d.Variables() {
+		typ, _ := d.Variable(name)
+		visit(typ, &walk)
+	}
+	for name := range d.Functions() {
+		typ, _ := d.Function(name)
+		visit(typ, &walk)
+	}
+	_, _, _ = d.Enumerator("GREEN")
+	for addr := uint64(0x400100); addr < 0x400190; addr += 12 {
+		_, _ = d.Line(addr)
+		_, _ = d.Frames(addr)
+	}
+	_ = d.EachLineTable(func([]LineRow) bool { return true })
 }
 
 func visit(t *ctype.Type, budget *int) {
