@@ -38,18 +38,7 @@ func (p *parser) containerOf() (Value, error) {
 	if err := p.expect(","); err != nil {
 		return Value{}, err
 	}
-	t, err := p.typeName()
-	if err != nil {
-		return Value{}, err
-	}
-	if err := p.expect(","); err != nil {
-		return Value{}, err
-	}
-	path, err := p.memberPath()
-	if err != nil {
-		return Value{}, err
-	}
-	f, err := t.Field(path)
+	m, err := p.typeMember()
 	if err != nil {
 		return Value{}, err
 	}
@@ -57,7 +46,7 @@ func (p *parser) containerOf() (Value, error) {
 	if err != nil {
 		return Value{}, err
 	}
-	return Value{typ: pointerTo(t), number: addr - uint64(f.Offset)}, nil
+	return Value{typ: pointerTo(m.of), number: addr - uint64(m.field.Offset)}, nil
 }
 
 // offsetOf is offsetof(type, member).
@@ -65,25 +54,36 @@ func (p *parser) offsetOf() (Value, error) {
 	if err := p.expect("("); err != nil {
 		return Value{}, err
 	}
-	t, err := p.typeName()
+	m, err := p.typeMember()
 	if err != nil {
 		return Value{}, err
 	}
-	if err := p.expect(","); err != nil {
-		return Value{}, err
+	if m.field.BitSize != 0 {
+		return Value{}, p.fail("%s is a bit-field, which has no offset in bytes", m.path)
 	}
-	path, err := p.memberPath()
-	if err != nil {
-		return Value{}, err
+	return Value{typ: unsignedLong, number: uint64(m.field.Offset)}, nil
+}
+
+// typeMember is a member of a type, as functions take it.
+type typeMember struct {
+	of    *ctype.Type
+	path  string
+	field ctype.Field
+}
+
+// typeMember reads a type, a comma and a path of members, up to a closing parenthesis.
+func (p *parser) typeMember() (m typeMember, err error) {
+	if m.of, err = p.typeName(); err != nil {
+		return m, err
 	}
-	f, err := t.Field(path)
-	if err != nil {
-		return Value{}, err
+	if err = p.expect(","); err != nil {
+		return m, err
 	}
-	if f.BitSize != 0 {
-		return Value{}, p.fail("%s is a bit-field, which has no offset in bytes", path)
+	if m.path, err = p.memberPath(); err != nil {
+		return m, err
 	}
-	return Value{typ: unsignedLong, number: uint64(f.Offset)}, nil
+	m.field, err = m.of.Field(m.path)
+	return m, err
 }
 
 // memberPath is a path of members up to a closing parenthesis.

@@ -23,7 +23,8 @@ type Reader struct {
 	nodeDiff nodeDiffLayout
 	items    map[string]item
 	cpus     []kernel.CPUArea
-	sets     bool // pageset is an array of pointers
+	own      ownLayout
+	sets     setsLayout // resolved instead of own where pageset is an array of pointers
 }
 
 // nodeLayout is struct pglist_data. It has counters since 4.8.
@@ -43,19 +44,29 @@ type nodeLayout struct {
 // and was divided into per_cpu_pageset and per_cpu_zonestats in 5.14.
 type zoneLayout struct {
 	kernel.Layout `kernel:"struct zone"`
-	Label         kernel.U64    `kernel:"name"`
-	Start         kernel.U64    `kernel:"zone_start_pfn"`
-	Spanned       kernel.U64    `kernel:"spanned_pages"`
-	Present       kernel.U64    `kernel:"present_pages"`
-	Managed       kernel.U64    `kernel:"managed_pages.counter|managed_pages,optional"`
-	Watermarks    kernel.Bytes  `kernel:"_watermark|watermark"`
-	Boost         kernel.U64    `kernel:"watermark_boost,optional"`
-	Protection    kernel.Bytes  `kernel:"lowmem_reserve"`
-	Areas         kernel.Bytes  `kernel:"free_area"`
-	Stat          kernel.Bytes  `kernel:"vm_stat"`
-	PerCPU        kernel.U64    `kernel:"per_cpu_pageset|pageset,optional"`
-	Sets          kernel.Offset `kernel:"pageset[0],optional"`
-	Diffs         kernel.U64    `kernel:"per_cpu_zonestats,optional"`
+	Label         kernel.U64   `kernel:"name"`
+	Start         kernel.U64   `kernel:"zone_start_pfn"`
+	Spanned       kernel.U64   `kernel:"spanned_pages"`
+	Present       kernel.U64   `kernel:"present_pages"`
+	Managed       kernel.U64   `kernel:"managed_pages.counter|managed_pages,optional"`
+	Watermarks    kernel.Bytes `kernel:"_watermark|watermark"`
+	Boost         kernel.U64   `kernel:"watermark_boost,optional"`
+	Protection    kernel.Bytes `kernel:"lowmem_reserve"`
+	Areas         kernel.Bytes `kernel:"free_area"`
+	Stat          kernel.Bytes `kernel:"vm_stat"`
+}
+
+// ownLayout is where of a zone what the processors have for themselves is; setsLayout is
+// that of 2.6.32.
+type ownLayout struct {
+	kernel.Layout `kernel:"struct zone"`
+	PerCPU        kernel.U64 `kernel:"per_cpu_pageset|pageset,optional"`
+	Diffs         kernel.U64 `kernel:"per_cpu_zonestats,optional"`
+}
+
+type setsLayout struct {
+	kernel.Layout `kernel:"struct zone"`
+	Sets          kernel.Offset `kernel:"pageset[0]"`
 }
 
 type areaLayout struct {
@@ -124,28 +135,14 @@ func Open(k *kernel.Kernel) (*Reader, error) {
 // resolveZone tells the forms of a zone's per-CPU part apart.
 func (r *Reader) resolveZone() error {
 	k := r.k
-	if k.HasField("struct zone", "pageset[0]") { // 2.6.32: no pointer that could be one member
-		var l struct {
-			kernel.Layout `kernel:"struct zone"`
-			Label         kernel.U64    `kernel:"name"`
-			Start         kernel.U64    `kernel:"zone_start_pfn"`
-			Spanned       kernel.U64    `kernel:"spanned_pages"`
-			Present       kernel.U64    `kernel:"present_pages"`
-			Managed       kernel.U64    `kernel:"-,optional"`
-			Watermarks    kernel.Bytes  `kernel:"watermark"`
-			Boost         kernel.U64    `kernel:"-,optional"`
-			Protection    kernel.Bytes  `kernel:"lowmem_reserve"`
-			Areas         kernel.Bytes  `kernel:"free_area"`
-			Stat          kernel.Bytes  `kernel:"vm_stat"`
-			PerCPU        kernel.U64    `kernel:"-,optional"`
-			Sets          kernel.Offset `kernel:"pageset[0]"`
-			Diffs         kernel.U64    `kernel:"-,optional"`
-		}
-		if err := k.Resolve(&l); err != nil {
-			return err
-		}
-		r.zone, r.sets = zoneLayout(l), true
-	} else if err := k.Resolve(&r.zone); err != nil {
+	if err := k.Resolve(&r.zone); err != nil {
+		return err
+	}
+	own := any(&r.own)
+	if k.HasField("struct zone", "pageset[0]") { // no pointer that could be one member
+		own = &r.sets
+	}
+	if err := k.Resolve(own); err != nil {
 		return err
 	}
 	if t, err := k.Type("struct per_cpu_pageset"); err == nil {
@@ -306,7 +303,7 @@ func addDiff(stat []int64, diff []byte) {
 
 func (r *Reader) readZone(node, index int, addr uint64) (*Zone, []error) {
 	l := &r.zone
-	b := make([]byte, l.Span())
+	b := make([]byte, max(l.Span(), r.own.Span()))
 	if _, err := r.k.Read(b, addr); err != nil {
 		return nil, []error{err}
 	}
@@ -332,26 +329,25 @@ func (r *Reader) readZone(node, index int, addr uint64) (*Zone, []error) {
 		errs = append(errs, fmt.Errorf("its name: %w", err))
 	}
 	errs = append(errs, r.readSets(z, b)...)
-	if l.Diffs.Has() {
-		errs = append(errs, r.addDiffs(z.stat, l.Diffs, b, r.diff.Diff, r.diff.Span())...)
+	if r.own.Diffs.Has() {
+		errs = append(errs, r.addDiffs(z.stat, r.own.Diffs, b, r.diff.Diff, r.diff.Span())...)
 	}
 	return z, errs
 }
 
 // readSets reads the pages that processors keep, and until 5.13 their counters beside.
 func (r *Reader) readSets(z *Zone, b []byte) (errs []error) {
-	l := &r.zone
-	if !r.sets && (!l.PerCPU.Has() || l.PerCPU.Get(b) == 0) {
+	if !r.sets.Sets.Has() && (!r.own.PerCPU.Has() || r.own.PerCPU.Get(b) == 0) {
 		return nil
 	}
 	buf := make([]byte, max(r.pages.Span()+int(r.pagesAt), r.diff.Span()))
 	for _, cpu := range r.cpus {
 		at := uint64(0)
 		var err error
-		if r.sets {
-			at, err = r.k.Uint64(z.Addr + l.Sets.Offset() + 8*uint64(cpu.CPU))
+		if r.sets.Sets.Has() {
+			at, err = r.k.Uint64(z.Addr + r.sets.Sets.Offset() + 8*uint64(cpu.CPU))
 		} else {
-			at = l.PerCPU.Get(b) + cpu.Offset
+			at = r.own.PerCPU.Get(b) + cpu.Offset
 		}
 		var set []byte
 		if err == nil {
@@ -363,7 +359,7 @@ func (r *Reader) readSets(z *Zone, b []byte) (errs []error) {
 		}
 		p := set[r.pagesAt:]
 		z.CPUs = append(z.CPUs, CPUPages{CPU: cpu.CPU, Count: int(r.pages.Count.Get(p)), High: int(r.pages.High.Get(p)), Batch: int(r.pages.Batch.Get(p))})
-		if !l.Diffs.Has() && r.diff.Diff.Has() {
+		if !r.own.Diffs.Has() && r.diff.Diff.Has() {
 			addDiff(z.stat, r.diff.Diff.Get(set))
 		}
 	}
