@@ -13,6 +13,7 @@ import (
 	"github.com/kmortem/mortem/dump"
 	"github.com/kmortem/mortem/dump/dumpwriter"
 	"github.com/kmortem/mortem/fixtures/synthetic"
+	"github.com/kmortem/mortem/kernel/kerneltest"
 )
 
 // BenchmarkCensus compares on each codec the census by sweep with the same census by
@@ -33,7 +34,7 @@ func BenchmarkCensus(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			fs := openKernel(b, c.Kernel, image, err)
+			fs := kerneltest.SyntheticFSIn(b, c.Kernel, image, err)
 			var swept, walked time.Duration
 			for b.Loop() {
 				for chains, took := range map[bool]*time.Duration{false: &swept, true: &walked} {

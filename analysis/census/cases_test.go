@@ -7,31 +7,10 @@ import (
 
 	"github.com/kmortem/mortem/analysis/census"
 	"github.com/kmortem/mortem/analysis/finding"
-	"github.com/kmortem/mortem/dump"
 	"github.com/kmortem/mortem/fixtures/synthetic"
-	"github.com/kmortem/mortem/kernel"
+	"github.com/kmortem/mortem/kernel/kerneltest"
 	"github.com/kmortem/mortem/kernel/vfs"
 )
-
-func openKernel(t testing.TB, k *synthetic.Kernel, image dump.Image, err error) *vfs.FS {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-	info, err := k.DebugInfo()
-	if err != nil {
-		t.Fatal(err)
-	}
-	kern, err := kernel.Open(image, info, kernel.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	fs, err := vfs.Open(kern)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return fs
-}
 
 // case2 is the machine of case 2, with so many dentries that fill 86 % of memory,
 // read without being written to any disk.
@@ -40,7 +19,7 @@ func case2(t testing.TB, l *synthetic.Layout, n uint64) (*synthetic.MemCase2, *v
 	pages := n/20 + n/20/6 + 8192
 	c := synthetic.NewMemCase2(l, synthetic.Machine{RAM: pages << 12 &^ (1<<20 - 1), HashBits: 17}, n)
 	image, err := c.Dump().OpenVirtual()
-	return c, openKernel(t, c.Kernel, image, err)
+	return c, kerneltest.SyntheticFSIn(t, c.Kernel, image, err)
 }
 
 func agree(t *testing.T, r *census.DentryReport) {
@@ -117,7 +96,7 @@ func TestCase4(t *testing.T) {
 		}
 		c := synthetic.NewMemCase4(l, synthetic.Machine{HashBits: 10, Full: true, RAM: 48 << 20}, n)
 		image, err := c.Image()
-		fs := openKernel(t, c.Kernel, image, err)
+		fs := kerneltest.SyntheticFSIn(t, c.Kernel, image, err)
 		r := dentries(t, fs, census.Options{})
 		agree(t, r)
 		state := map[string]census.State{}

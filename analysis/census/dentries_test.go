@@ -12,7 +12,6 @@ import (
 	"github.com/kmortem/mortem/fixtures"
 	"github.com/kmortem/mortem/fixtures/recorded"
 	"github.com/kmortem/mortem/fixtures/synthetic"
-	"github.com/kmortem/mortem/kernel"
 	"github.com/kmortem/mortem/kernel/kerneltest"
 	"github.com/kmortem/mortem/kernel/vfs"
 )
@@ -202,7 +201,7 @@ func TestEachRelease(t *testing.T) {
 			if i%4 == 2 {
 				codec = []dumpwriter.Codec{dumpwriter.LZO}
 			}
-			fs := openScene(t, s, codec...)
+			fs := kerneltest.SyntheticFS(t, s, codec...)
 			r := dentries(t, fs, census.Options{Workers: 1 + i%3, Top: 1000})
 			checkPlan(t, s, r)
 			d, err := dcache.Analyze(t.Context(), fs, dcache.Options{})
@@ -214,7 +213,7 @@ func TestEachRelease(t *testing.T) {
 			}
 			// Without struct pages there are the chains.
 			s = synthetic.NewScene(l, synthetic.Machine{HashBits: 8}, uint64(i))
-			if r = dentries(t, openScene(t, s), census.Options{}); r.Source != census.SourceChains || r.WhyChains == "" || r.Dentries.Total == 0 {
+			if r = dentries(t, kerneltest.SyntheticFS(t, s), census.Options{}); r.Source != census.SourceChains || r.WhyChains == "" || r.Dentries.Total == 0 {
 				t.Errorf("without struct pages: %s, %q, %+v", r.Source, r.WhyChains, r.Dentries)
 			}
 		})
@@ -237,27 +236,6 @@ func described(l *synthetic.Layout, m synthetic.Machine, seed uint64) *synthetic
 		}
 	}
 	return s
-}
-
-func openScene(t testing.TB, s *synthetic.Scene, codec ...dumpwriter.Codec) *vfs.FS {
-	t.Helper()
-	image, err := s.Image(codec...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	info, err := s.DebugInfo()
-	if err != nil {
-		t.Fatal(err)
-	}
-	k, err := kernel.Open(image, info, kernel.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	fs, err := vfs.Open(k)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return fs
 }
 
 // checkPlan compares a census with a scene.

@@ -76,7 +76,7 @@ func TestInodesOfEachRelease(t *testing.T) {
 		if i%3 == 2 {
 			s = synthetic.NewScene(l, synthetic.Machine{HashBits: 8, Nodes: 1 + i%2}, uint64(i))
 		}
-		r := inodes(t, openScene(t, s), census.Options{})
+		r := inodes(t, kerneltest.SyntheticFS(t, s), census.Options{})
 		planned := map[uint64]int{}
 		total := 0
 		for _, sb := range s.Supers() {

@@ -10,8 +10,7 @@ import (
 	"github.com/kmortem/mortem/analysis/finding"
 	"github.com/kmortem/mortem/dump/dumpwriter"
 	"github.com/kmortem/mortem/fixtures/synthetic"
-	"github.com/kmortem/mortem/kernel"
-	"github.com/kmortem/mortem/kernel/vfs"
+	"github.com/kmortem/mortem/kernel/kerneltest"
 )
 
 // A host on which each open of a sysctl takes half a second, at a hundredth of
@@ -35,22 +34,7 @@ func TestCase1(t *testing.T) {
 
 func openCase1(t *testing.T, plan *synthetic.Case1, codec []dumpwriter.Codec) *dcache.Report {
 	t.Helper()
-	image, err := plan.Image(codec...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	info, err := plan.DebugInfo()
-	if err != nil {
-		t.Fatal(err)
-	}
-	k, err := kernel.Open(image, info, kernel.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	fs, err := vfs.Open(k)
-	if err != nil {
-		t.Fatal(err)
-	}
+	fs := kerneltest.SyntheticFS(t, plan, codec...)
 	limit := len(plan.Entries[0]) - 1
 	if codec != nil {
 		limit += 100

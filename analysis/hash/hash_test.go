@@ -60,18 +60,7 @@ func TestAll(t *testing.T) {
 func TestEachRelease(t *testing.T) {
 	for i, l := range synthetic.Releases() {
 		s := synthetic.NewScene(l, synthetic.Machine{HashBits: 6, Nodes: 1 + i%2}, uint64(i))
-		image, err := s.Image()
-		if err != nil {
-			t.Fatal(err)
-		}
-		info, err := s.DebugInfo()
-		if err != nil {
-			t.Fatal(err)
-		}
-		k, err := kernel.Open(image, info, kernel.Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
+		k := kerneltest.Synthetic(t, s)
 		r := analyze(t, k, hash.Options{Names: []string{"dentry"}, Top: 1 << 20, Entries: -1})
 		planned := s.Chains()
 		if len(r.Tables) != 1 || r.Tables[0].Buckets != 64 || int(r.Tables[0].Used) != len(planned) || !r.Coverage.Complete() {

@@ -10,30 +10,8 @@ import (
 	"github.com/kmortem/mortem/analysis/finding"
 	"github.com/kmortem/mortem/analysis/hung"
 	"github.com/kmortem/mortem/fixtures/synthetic"
-	"github.com/kmortem/mortem/kernel"
-	"github.com/kmortem/mortem/kernel/vfs"
+	"github.com/kmortem/mortem/kernel/kerneltest"
 )
-
-func open(t *testing.T, k *synthetic.Kernel) *vfs.FS {
-	t.Helper()
-	image, err := k.Image()
-	if err != nil {
-		t.Fatal(err)
-	}
-	info, err := k.DebugInfo()
-	if err != nil {
-		t.Fatal(err)
-	}
-	kern, err := kernel.Open(image, info, kernel.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	fs, err := vfs.Open(kern)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return fs
-}
 
 // TestWatchdogs: of four processors the first is well, on the second the watchdog has
 // not run for 70 seconds, on the third the kernel's own mark says that it has reported a
@@ -83,7 +61,7 @@ func TestWatchdogs(t *testing.T) {
 			k.Log(4100*time.Second, 3, "rcu: INFO: rcu_sched detected stalls on CPUs/tasks:")
 			k.Log(4100*time.Second, 3, "rcu: \t3-....: (2 GPs behind) idle=9ca/1/0x4000000000000002 softirq=1/1 fqs=14999")
 			k.Log(4100*time.Second, 3, "rcu: \t(detected by 0, t=60002 jiffies, g=4793, q=1)")
-			r := analyze(t, open(t, k))
+			r := analyze(t, kerneltest.SyntheticFS(t, k))
 			if len(r.CPUs) != 4 || r.Settings.SoftLock == nil || *r.Settings.SoftLock != 20 {
 				t.Fatalf("%d processors, settings %+v", len(r.CPUs), r.Settings)
 			}

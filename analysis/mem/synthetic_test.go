@@ -4,8 +4,7 @@ import (
 	"testing"
 
 	"github.com/kmortem/mortem/fixtures/synthetic"
-	"github.com/kmortem/mortem/kernel"
-	"github.com/kmortem/mortem/kernel/vfs"
+	"github.com/kmortem/mortem/kernel/kerneltest"
 )
 
 // On the layout of each release counters, swap, huge pages and vmalloc areas are those
@@ -27,23 +26,7 @@ func TestReleases(t *testing.T) {
 			}
 			plan.SetStat(anon, 555)
 			plan.Vmalloc(10 * 4096)
-			image, err := plan.Image()
-			if err != nil {
-				t.Fatal(err)
-			}
-			info, err := plan.DebugInfo()
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { _ = info.Close() }) // nothing was written
-			k, err := kernel.Open(image, info, kernel.Options{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			fs, err := vfs.Open(k)
-			if err != nil {
-				t.Fatal(err)
-			}
+			fs := kerneltest.SyntheticFS(t, plan)
 			r := analyze(t, fs)
 			m := r.Info
 			slabs, free := uint64(0), uint64(0)

@@ -10,6 +10,7 @@ import (
 	"github.com/kmortem/mortem/analysis/slab"
 	"github.com/kmortem/mortem/fixtures/synthetic"
 	"github.com/kmortem/mortem/kernel"
+	"github.com/kmortem/mortem/kernel/kerneltest"
 	"github.com/kmortem/mortem/kernel/vfs"
 )
 
@@ -27,18 +28,7 @@ func TestCase2(t *testing.T) {
 	nssdb := plan.Dentry(plan.Dentry(plan.Dentry(root.Root, "etc"), "pki"), "nssdb")
 	plan.AddBulk(nssdb, dentries, func(buf []byte, i uint64) []byte { return fmt.Appendf(buf, ".%d_dOeSnotExist_.db", i) })
 	image, err := plan.Dump().OpenVirtual()
-	if err != nil {
-		t.Fatal(err)
-	}
-	info, err := plan.DebugInfo()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = info.Close() }) // nothing was written
-	k, err := kernel.Open(image, info, kernel.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	k := kerneltest.SyntheticIn(t, plan, image, err)
 	r := analyze(t, open(t, k), slab.Options{Top: 1})
 	c := r.Caches[0]
 	var want *synthetic.Cache

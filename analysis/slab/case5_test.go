@@ -10,25 +10,14 @@ import (
 	"github.com/kmortem/mortem/analysis/slab"
 	"github.com/kmortem/mortem/fixtures/synthetic"
 	"github.com/kmortem/mortem/kernel"
+	"github.com/kmortem/mortem/kernel/kerneltest"
 )
 
 // openPlan opens the kernel of a synthetic dump.
 func openPlan(t testing.TB, plan *synthetic.Kernel, d *synthetic.Dump) *kernel.Kernel {
 	t.Helper()
 	image, err := d.Open()
-	if err != nil {
-		t.Fatal(err)
-	}
-	info, err := plan.DebugInfo()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = info.Close() }) // nothing was written
-	k, err := kernel.Open(image, info, kernel.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return k
+	return kerneltest.SyntheticIn(t, plan, image, err)
 }
 
 // The cache that slabtop blames is shared: its other name and the member that points to it

@@ -6,7 +6,7 @@ import (
 
 	"github.com/kmortem/mortem/analysis/stacks"
 	"github.com/kmortem/mortem/fixtures/synthetic"
-	"github.com/kmortem/mortem/kernel"
+	"github.com/kmortem/mortem/kernel/kerneltest"
 )
 
 // switching is a kernel with two tasks that sleep in the same way, of which the second
@@ -37,18 +37,7 @@ func newSwitching(l *synthetic.Layout) *switching {
 
 func (s *switching) collect(t *testing.T) map[int32]*stacks.Stack {
 	t.Helper()
-	image, err := s.Image()
-	if err != nil {
-		t.Fatal(err)
-	}
-	info, err := s.DebugInfo()
-	if err != nil {
-		t.Fatal(err)
-	}
-	k, err := kernel.Open(image, info, kernel.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	k := kerneltest.Synthetic(t, s)
 	tasks, err := stacks.Open(k)
 	if err != nil {
 		t.Fatal(err)

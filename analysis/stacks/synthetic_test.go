@@ -6,7 +6,7 @@ import (
 
 	"github.com/kmortem/mortem/analysis/stacks"
 	"github.com/kmortem/mortem/fixtures/synthetic"
-	"github.com/kmortem/mortem/kernel"
+	"github.com/kmortem/mortem/kernel/kerneltest"
 )
 
 // TestOldAndNewKernels walks the stacks of a task that sleeps and of one that
@@ -27,18 +27,7 @@ func TestOldAndNewKernels(t *testing.T) {
 				synthetic.Frame{In: entry, Calls: "dput"})
 			spinner.RunOn(1, map[string]uint64{"di": lock.Addr}, synthetic.Frame{In: spin, Offset: 8}, synthetic.Frame{In: dput, Calls: "_spin_lock", Locals: 0x20},
 				synthetic.Frame{In: entry, Calls: "dput"})
-			image, err := k.Image()
-			if err != nil {
-				t.Fatal(err)
-			}
-			info, err := k.DebugInfo()
-			if err != nil {
-				t.Fatal(err)
-			}
-			kern, err := kernel.Open(image, info, kernel.Options{})
-			if err != nil {
-				t.Fatal(err)
-			}
+			kern := kerneltest.Synthetic(t, k)
 			tasks, err := stacks.Open(kern)
 			if err != nil {
 				t.Fatal(err)

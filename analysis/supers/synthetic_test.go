@@ -7,30 +7,14 @@ import (
 	"github.com/kmortem/mortem/analysis/supers"
 	"github.com/kmortem/mortem/dump/dumpwriter"
 	"github.com/kmortem/mortem/fixtures/synthetic"
-	"github.com/kmortem/mortem/kernel"
-	"github.com/kmortem/mortem/kernel/vfs"
+	"github.com/kmortem/mortem/kernel/kerneltest"
 )
 
 // The host of dcache's TestCase1: one super_block, s_id proc, holds all the
 // dentries that nobody uses, and its list says as many as its counter.
 func TestCase1(t *testing.T) {
 	plan := synthetic.NewCase1(synthetic.EL7(), synthetic.Machine{RAM: 256 << 20, HashBits: 16}, 8000)
-	image, err := plan.Image(dumpwriter.Snappy)
-	if err != nil {
-		t.Fatal(err)
-	}
-	info, err := plan.DebugInfo()
-	if err != nil {
-		t.Fatal(err)
-	}
-	k, err := kernel.Open(image, info, kernel.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	fs, err := vfs.Open(k)
-	if err != nil {
-		t.Fatal(err)
-	}
+	fs := kerneltest.SyntheticFS(t, plan, dumpwriter.Snappy)
 	r, err := supers.Analyze(t.Context(), fs)
 	if err != nil {
 		t.Fatal(err)

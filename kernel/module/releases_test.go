@@ -4,7 +4,7 @@ import (
 	"testing"
 
 	"github.com/kmortem/mortem/fixtures/synthetic"
-	"github.com/kmortem/mortem/kernel"
+	"github.com/kmortem/mortem/kernel/kerneltest"
 	"github.com/kmortem/mortem/kernel/module"
 )
 
@@ -26,18 +26,7 @@ func TestReleases(t *testing.T) {
 func checkRelease(t *testing.T, l *synthetic.Layout) {
 	built := synthetic.New(l, synthetic.Machine{})
 	text := build(built)
-	image, err := built.Image()
-	if err != nil {
-		t.Fatal(err)
-	}
-	info, err := built.DebugInfo()
-	if err != nil {
-		t.Fatal(err)
-	}
-	k, err := kernel.Open(image, info, kernel.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	k := kerneltest.Synthetic(t, built)
 	table, err := module.Attach(k)
 	if err != nil {
 		t.Fatal(err)

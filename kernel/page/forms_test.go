@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/kmortem/mortem/fixtures/synthetic"
+	"github.com/kmortem/mortem/kernel/kerneltest"
 	"github.com/kmortem/mortem/kernel/page"
 )
 
@@ -36,7 +37,7 @@ func TestSections(t *testing.T) {
 		t.Run(l.Name+"/vmemmap", func(t *testing.T) {
 			plan := synthetic.New(l, synthetic.Machine{MemMap: true, RAM: 256 << 20})
 			sections(plan, plan.PageAddr(0), plan.PageAddr(128<<20))
-			m := open(t, build(t, plan))
+			m := open(t, kerneltest.Synthetic(t, plan))
 			if spans := m.Spans(); m.Form() != page.Vmemmap || len(spans) != 1 || spans[0] != (page.Span{First: 0, End: 2 * section}) {
 				t.Errorf("%s, %v", m.Form(), spans)
 			}
@@ -53,7 +54,7 @@ func TestSections(t *testing.T) {
 			own := array + 77*plan.Layout.Size("page")
 			plan.ObjectAt("page", own).SetAny(0x1234, "_refcount.counter", "_count.counter")
 			sections(plan, plan.PageAddr(0), array)
-			m := open(t, build(t, plan))
+			m := open(t, kerneltest.Synthetic(t, plan))
 			addr, ok := m.Addr(pfn)
 			back, found := m.PFN(own)
 			if m.Form() != page.Sparse || !ok || addr != own || !found || back != pfn {
@@ -73,7 +74,7 @@ func TestSections(t *testing.T) {
 func TestHoleBetweenSections(t *testing.T) {
 	plan := synthetic.New(synthetic.V5_10(), synthetic.Machine{MemMap: true, RAM: 384 << 20})
 	sections(plan, plan.PageAddr(0), 0, plan.PageAddr(256<<20))
-	m := open(t, build(t, plan))
+	m := open(t, kerneltest.Synthetic(t, plan))
 	if _, ok := m.Addr(section + 1); ok || len(m.Spans()) != 2 || m.Form() != page.Vmemmap {
 		t.Errorf("%v, %s", m.Spans(), m.Form())
 	}
@@ -93,7 +94,7 @@ func TestHoleBetweenSections(t *testing.T) {
 func TestFlat(t *testing.T) {
 	plan := synthetic.New(synthetic.EL6(), synthetic.Machine{MemMap: true, RAM: 64 << 20})
 	plan.SetVar("mem_map", "struct page *", plan.PageAddr(0))
-	m := open(t, build(t, plan))
+	m := open(t, kerneltest.Synthetic(t, plan))
 	addr, ok := m.Addr(0x123)
 	if m.Form() != page.Flat || !ok || addr != plan.PageAddr(0x123<<12) {
 		t.Errorf("%s: %#x, %v", m.Form(), addr, ok)

@@ -5,26 +5,9 @@ import (
 
 	"github.com/kmortem/mortem/fixtures/synthetic"
 	"github.com/kmortem/mortem/kernel"
+	"github.com/kmortem/mortem/kernel/kerneltest"
 	"github.com/kmortem/mortem/kernel/page"
 )
-
-func build(t testing.TB, k *synthetic.Kernel) *kernel.Kernel {
-	t.Helper()
-	image, err := k.Image()
-	if err != nil {
-		t.Fatal(err)
-	}
-	info, err := k.DebugInfo()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = info.Close() }) // nothing was written
-	kern, err := kernel.Open(image, info, kernel.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return kern
-}
 
 // On the layout of each release the pages of the slabs are those of the plan, and
 // the tails of each lead to its head.
@@ -36,7 +19,7 @@ func TestReleases(t *testing.T) {
 				plan.Kmalloc(64)
 				plan.Kmalloc(2048)
 			}
-			m := open(t, build(t, plan))
+			m := open(t, kerneltest.Synthetic(t, plan))
 			heads, tails := make(map[uint64]bool), make(map[uint64]uint64)
 			for _, c := range plan.Caches() {
 				for _, s := range c.Slabs {
@@ -85,7 +68,7 @@ func checkSlabs(t *testing.T, m *page.Map, heads map[uint64]bool, tails map[uint
 // A part of the array that the dump lacks is said, and what is around it is read.
 func TestHole(t *testing.T) {
 	plan := synthetic.New(synthetic.EL7(), synthetic.Machine{MemMap: true, RAM: 48 << 20})
-	full := build(t, plan)
+	full := kerneltest.Synthetic(t, plan)
 	at, ok := open(t, full).Addr(640)
 	if !ok {
 		t.Fatal("no struct page")
@@ -124,7 +107,7 @@ func TestHole(t *testing.T) {
 
 func BenchmarkDecode(b *testing.B) {
 	plan := synthetic.New(synthetic.EL7(), synthetic.Machine{MemMap: true, RAM: 256 << 20})
-	m := open(b, build(b, plan))
+	m := open(b, kerneltest.Synthetic(b, plan))
 	b.ReportAllocs()
 	pages := 0
 	for b.Loop() {

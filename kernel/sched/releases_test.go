@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"github.com/kmortem/mortem/fixtures/synthetic"
-	"github.com/kmortem/mortem/kernel"
+	"github.com/kmortem/mortem/kernel/kerneltest"
 	"github.com/kmortem/mortem/kernel/sched"
 	"github.com/kmortem/mortem/kernel/task"
 )
@@ -224,18 +224,7 @@ func checkGroup(t *testing.T, p *plan, r *sched.Reader) {
 
 func openPlan(t *testing.T, p *plan) *sched.Reader {
 	t.Helper()
-	image, err := p.Image()
-	if err != nil {
-		t.Fatal(err)
-	}
-	info, err := p.DebugInfo()
-	if err != nil {
-		t.Fatal(err)
-	}
-	k, err := kernel.Open(image, info, kernel.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	k := kerneltest.Synthetic(t, p)
 	tasks, err := task.New(k)
 	if err != nil {
 		t.Fatal(err)

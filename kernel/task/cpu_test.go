@@ -4,7 +4,7 @@ import (
 	"testing"
 
 	"github.com/kmortem/mortem/fixtures/synthetic"
-	"github.com/kmortem/mortem/kernel"
+	"github.com/kmortem/mortem/kernel/kerneltest"
 	"github.com/kmortem/mortem/kernel/task"
 )
 
@@ -22,18 +22,7 @@ func TestProcessor(t *testing.T) {
 			if old {
 				k.PutUint64(hurt.Stack, 0x57ac6e9d)
 			}
-			image, err := k.Image()
-			if err != nil {
-				t.Fatal(err)
-			}
-			info, err := k.DebugInfo()
-			if err != nil {
-				t.Fatal(err)
-			}
-			kern, err := kernel.Open(image, info, kernel.Options{})
-			if err != nil {
-				t.Fatal(err)
-			}
+			kern := kerneltest.Synthetic(t, k)
 			tasks, err := task.New(kern)
 			if err != nil {
 				t.Fatal(err)

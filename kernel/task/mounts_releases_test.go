@@ -5,9 +5,8 @@ import (
 	"testing"
 
 	"github.com/kmortem/mortem/fixtures/synthetic"
-	"github.com/kmortem/mortem/kernel"
+	"github.com/kmortem/mortem/kernel/kerneltest"
 	"github.com/kmortem/mortem/kernel/task"
-	"github.com/kmortem/mortem/kernel/vfs"
 )
 
 // TestMountsOfReleases: the mounts of the first namespace, in the order in which
@@ -16,23 +15,8 @@ func TestMountsOfReleases(t *testing.T) {
 	for _, l := range synthetic.Releases() {
 		t.Run(l.Name, func(t *testing.T) {
 			s := synthetic.NewScene(l, synthetic.Machine{}, 5)
-			image, err := s.Image()
-			if err != nil {
-				t.Fatal(err)
-			}
-			info, err := s.DebugInfo()
-			if err != nil {
-				t.Fatal(err)
-			}
-			k, err := kernel.Open(image, info, kernel.Options{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			fs, err := vfs.Open(k)
-			if err != nil {
-				t.Fatal(err)
-			}
-			reader, err := task.New(k)
+			fs := kerneltest.SyntheticFS(t, s)
+			reader, err := task.New(fs.Kernel())
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -5,7 +5,7 @@ import (
 
 	"github.com/kmortem/mortem/dump/dumpwriter"
 	"github.com/kmortem/mortem/fixtures/synthetic"
-	"github.com/kmortem/mortem/kernel"
+	"github.com/kmortem/mortem/kernel/kerneltest"
 	"github.com/kmortem/mortem/kernel/task"
 )
 
@@ -111,18 +111,7 @@ func TestByPID(t *testing.T) {
 
 func checkByPID(t *testing.T, plan *pidPlan) {
 	t.Helper()
-	image, err := plan.Image(dumpwriter.Raw)
-	if err != nil {
-		t.Fatal(err)
-	}
-	info, err := plan.DebugInfo()
-	if err != nil {
-		t.Fatal(err)
-	}
-	k, err := kernel.Open(image, info, kernel.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	k := kerneltest.Synthetic(t, plan, dumpwriter.Raw)
 	tasks, err := task.New(k)
 	if err != nil {
 		t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"github.com/kmortem/mortem/dump/dumpwriter"
 	"github.com/kmortem/mortem/fixtures/synthetic"
 	"github.com/kmortem/mortem/kernel"
+	"github.com/kmortem/mortem/kernel/kerneltest"
 	"github.com/kmortem/mortem/kernel/task"
 	"github.com/kmortem/mortem/kernel/vfs"
 )
@@ -16,23 +17,8 @@ func TestReleases(t *testing.T) {
 	for _, layout := range synthetic.Releases() {
 		t.Run(layout.Name, func(t *testing.T) {
 			scene := synthetic.NewScene(layout, synthetic.Machine{}, 1)
-			image, err := scene.Image(dumpwriter.Raw)
-			if err != nil {
-				t.Fatal(err)
-			}
-			info, err := scene.DebugInfo()
-			if err != nil {
-				t.Fatal(err)
-			}
-			k, err := kernel.Open(image, info, kernel.Options{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			fs, err := vfs.Open(k)
-			if err != nil {
-				t.Fatal(err)
-			}
-			checkRelease(t, k, fs, scene)
+			fs := kerneltest.SyntheticFS(t, scene, dumpwriter.Raw)
+			checkRelease(t, fs.Kernel(), fs, scene)
 		})
 	}
 }

@@ -6,31 +6,10 @@ import (
 	"testing"
 
 	"github.com/kmortem/mortem/fixtures/synthetic"
-	"github.com/kmortem/mortem/kernel"
+	"github.com/kmortem/mortem/kernel/kerneltest"
 	"github.com/kmortem/mortem/kernel/list"
 	"github.com/kmortem/mortem/kernel/vfs"
 )
-
-func openSynthetic(t *testing.T, k *synthetic.Kernel) *vfs.FS {
-	t.Helper()
-	image, err := k.Image()
-	if err != nil {
-		t.Fatal(err)
-	}
-	info, err := k.DebugInfo()
-	if err != nil {
-		t.Fatal(err)
-	}
-	kern, err := kernel.Open(image, info, kernel.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	fs, err := vfs.Open(kern)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return fs
-}
 
 // The way from a name's hash to its bucket changed four times. The debug
 // information does not tell, the dentries do.
@@ -47,7 +26,7 @@ func TestIndexFunctions(t *testing.T) {
 		{synthetic.EL8(), "shift", vfs.IndexShift},
 	} {
 		s := synthetic.NewScene(c.layout.With("d_hash", c.hash), synthetic.Machine{HashBits: 8}, 3)
-		table, err := openSynthetic(t, s.Kernel).HashTable()
+		table, err := kerneltest.SyntheticFS(t, s.Kernel).HashTable()
 		if err != nil {
 			t.Errorf("%s: %v", c.hash, err)
 			continue
@@ -79,7 +58,7 @@ func TestFlagNames(t *testing.T) {
 		{synthetic.V6_18(), 0x148000, "[MOUNTED LRU_LIST DIRECTORY_TYPE]"},
 		{synthetic.V7(), 0x8300200, "[LOOKUP_WAITERS SYMLINK_TYPE PERSISTENT]"},
 	} {
-		fs := openSynthetic(t, synthetic.NewScene(c.layout, synthetic.Machine{}, 1).Kernel)
+		fs := kerneltest.SyntheticFS(t, synthetic.NewScene(c.layout, synthetic.Machine{}, 1).Kernel)
 		if got := fmt.Sprint(fs.FlagNames(c.flags)); got != c.want {
 			t.Errorf("%s: %#x is %s, want %s", c.layout.Name, c.flags, got, c.want)
 		}
@@ -96,21 +75,7 @@ func TestListsThatLeadElsewhere(t *testing.T) {
 		other := b.Children[len(b.Children)-1] // the first one of its list
 		d.PutUint64(a.Children[4].At(s.SiblingMember()), other.At(s.SiblingMember()))
 		image, err := d.Open()
-		if err != nil {
-			t.Fatal(err)
-		}
-		info, err := s.DebugInfo()
-		if err != nil {
-			t.Fatal(err)
-		}
-		k, err := kernel.Open(image, info, kernel.Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		fs, err := vfs.Open(k)
-		if err != nil {
-			t.Fatal(err)
-		}
+		fs := kerneltest.SyntheticFSIn(t, s, image, err)
 		dir, err := fs.Dentry(a.Addr)
 		if err != nil {
 			t.Fatal(err)

@@ -91,19 +91,7 @@ func TestReleases(t *testing.T) {
 		t.Run(l.Name, func(t *testing.T) {
 			plan := synthetic.New(l, synthetic.Machine{MemMap: true, RAM: 48 << 20, Nodes: 1 + i%2, NoNUMA: i%3 == 0 && i%2 == 0})
 			plan.SetStat("NR_FILE_PAGES", 1234)
-			image, err := plan.Image()
-			if err != nil {
-				t.Fatal(err)
-			}
-			info, err := plan.DebugInfo()
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { _ = info.Close() }) // nothing was written
-			k, err := kernel.Open(image, info, kernel.Options{})
-			if err != nil {
-				t.Fatal(err)
-			}
+			k := kerneltest.Synthetic(t, plan)
 			r, nodes := open(t, k)
 			if len(nodes) != plan.Machine.Nodes {
 				t.Errorf("%d nodes, planned %d", len(nodes), plan.Machine.Nodes)
