@@ -83,7 +83,8 @@ func TestReleases(t *testing.T) {
 	}
 }
 
-var kinds = map[synthetic.LockKind]lock.Kind{synthetic.Mutex: lock.Mutex, synthetic.RWSem: lock.RWSem, synthetic.Semaphore: lock.Semaphore, synthetic.RTMutex: lock.RTMutex}
+var kinds = map[synthetic.LockKind]lock.Kind{synthetic.Mutex: lock.Mutex, synthetic.RWSem: lock.RWSem, synthetic.Semaphore: lock.Semaphore, synthetic.RTMutex: lock.RTMutex,
+	synthetic.WWMutex: lock.WWMutex, synthetic.Spinlock: lock.Spinlock, synthetic.RWLock: lock.RWLock}
 
 // checkPlanted compares the waiters of a lock, in their order, and its holder.
 func checkPlanted(t *testing.T, r *locks.Report, planted *synthetic.Lock) {
@@ -96,11 +97,8 @@ func checkPlanted(t *testing.T, r *locks.Report, planted *synthetic.Lock) {
 	var want, got []string
 	for i, w := range planted.Waiters {
 		mode := lock.Mode("")
-		if planted.Kind == synthetic.RWSem {
+		if planted.Kind == synthetic.RWSem || planted.Kind == synthetic.RWLock {
 			mode = map[bool]lock.Mode{true: lock.Read, false: lock.Write}[w.Read]
-		}
-		if planted.Kind == synthetic.RTMutex {
-			i = -1 // a tree has no order that matters
 		}
 		want = append(want, fmt.Sprint(w.Task.PID, " ", i, " ", mode))
 	}
@@ -114,11 +112,6 @@ func checkPlanted(t *testing.T, r *locks.Report, planted *synthetic.Lock) {
 	}
 	slices.Sort(want)
 	slices.Sort(got)
-	if planted.Kind == synthetic.RTMutex {
-		for i := range got {
-			got[i] = strings.Fields(got[i])[0] + " -1 "
-		}
-	}
 	if planted.Gone != 0 && len(got) == 1 {
 		// Where the list has no head in the lock, it is not told to be the list of
 		// one whose owner is no task: the place in the queue is not known then.
@@ -150,8 +143,7 @@ func checkOwner(t *testing.T, r *locks.Report, planted *synthetic.Lock, at int) 
 			t.Errorf("%v is held by %d %s (%s, %s)", planted, holder.PID, holder.Comm, h.Method, h.Sure)
 		}
 	}
-	traceless := planted.Kind == synthetic.RWSem && !planted.Has("owner") && !planted.Has("owner.counter")
-	if want := (planted.Owner != nil || planted.Gone != 0) && !traceless; owned != want {
+	if want := (planted.Owner != nil || planted.Gone != 0) && !planted.Traceless(); owned != want {
 		t.Errorf("%v: the owner is told: %v", planted, owned)
 	}
 }
@@ -182,7 +174,7 @@ func checkPlantedDeadlocks(t *testing.T, r *locks.Report, s *synthetic.LockScene
 // whose owner is in them.
 func behindPlanted(s *synthetic.LockScene, tk *synthetic.Task, seen map[int]bool) map[int]bool {
 	for _, l := range s.Locks {
-		if l.Owner != tk || l.Kind == synthetic.RWSem && !l.Has("owner") && !l.Has("owner.counter") {
+		if l.Owner != tk || l.Traceless() {
 			continue
 		}
 		for _, w := range l.Waiters {
@@ -199,11 +191,10 @@ func checkPlantedRoots(t *testing.T, r *locks.Report, s *synthetic.LockScene) {
 	t.Helper()
 	want := map[uint64]int{}
 	for _, l := range s.Locks {
-		traceless := l.Kind == synthetic.RWSem && !l.Has("owner") && !l.Has("owner.counter")
 		waits := l.Owner != nil && slices.ContainsFunc(s.Locks, func(o *synthetic.Lock) bool {
 			return slices.ContainsFunc(o.Waiters, func(w *synthetic.LockWaiter) bool { return w.Task == l.Owner })
 		})
-		if l.Owner != nil && !traceless && !waits {
+		if l.Owner != nil && !l.Traceless() && !waits {
 			want[l.Owner.Addr] = len(behindPlanted(s, l.Owner, map[int]bool{}))
 		}
 	}

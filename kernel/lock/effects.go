@@ -123,10 +123,10 @@ func sleepingEffects() {
 	addEffect(tagSemaphore, take, "down")
 	addEffect(tagSemaphore, takeUnless, "down_interruptible", "down_killable", "down_timeout", "down_trylock")
 	addEffect(tagSemaphore, giveBack, "up")
-	addEffect(tagRT, take, "rt_mutex_lock", "rt_spin_lock")
+	addEffect(tagRT, take, "rt_mutex_lock")
 	addEffect(tagRT, takeUnless, "rt_mutex_lock_interruptible", "rt_mutex_lock_killable")
 	addEffect(tagRT, takeIf, "rt_mutex_trylock")
-	addEffect(tagRT, giveBack, "rt_mutex_unlock", "rt_spin_unlock")
+	addEffect(tagRT, giveBack, "rt_mutex_unlock")
 }
 
 func otherEffects() {

@@ -114,8 +114,10 @@ type rtForm struct {
 	plist      bool
 	owner      uint64 // of struct rt_mutex_base, or of struct rt_mutex before 5.16
 	waiters    uint64
-	inMutex    bool // PREEMPT_RT since 5.15: struct mutex has an rt_mutex_base
+	node       uint64 // what the tree's or list's entries are, in the waiter
+	inMutex    bool   // PREEMPT_RT: struct mutex is made of one
 	size       uint64
+	parts      map[Kind]rtPart // the locks that are made of one
 }
 
 // percpuForm is struct percpu_rw_semaphore. Its waiters have a queue of their own
@@ -349,7 +351,11 @@ func (f *forms) readRT(k *kernel.Kernel) {
 	}
 	r.owner, ok[3] = at(l, "owner")
 	r.waiters, ok[4] = at(l, "waiters.rb_root.rb_node", "waiters.rb_node", "waiters", "wait_list")
+	r.node = r.tree
 	if r.plist {
+		if off, ok := at(typeOf(k, "struct plist_node"), "node_list", "plist.node_list"); ok {
+			r.node += off
+		}
 		// In order of priority all hang from node_list; prio_list, which was in the
 		// head too until 2.6.39, has one of each priority (include/linux/plist.h).
 		if off, ok := at(typeOf(k, "struct plist_head"), "node_list"); ok {
@@ -361,6 +367,7 @@ func (f *forms) readRT(k *kernel.Kernel) {
 	if m := typeOf(k, "struct mutex"); m != nil {
 		_, r.inMutex = at(m, "rtmutex", "lock.owner")
 	}
+	r.readParts(k)
 }
 
 func (f *forms) readPercpu(k *kernel.Kernel) {

@@ -61,13 +61,6 @@ func sleepers() {
 	enter(class{role: roleWait, kind: RWSem}, "rwsem_down_failed_common", "call_rwsem_down_read_failed", "call_rwsem_down_write_failed")
 	enter(class{role: roleWait, kind: Semaphore, argument: true}, "__down", "__down_interruptible", "__down_killable", "__down_timeout",
 		"down", "down_interruptible", "down_killable", "down_timeout", "___down_common", "__down_common")
-	enter(class{role: roleWait, kind: RTMutex}, "rt_mutex_slowlock", "rt_mutex_slowlock_block", "__rt_mutex_slowlock",
-		"__rt_mutex_slowlock_locked", "rt_mutex_lock", "rt_mutex_lock_interruptible", "rt_mutex_lock_killable", "rt_mutex_wait_proxy_lock",
-		"rtlock_slowlock_locked", "rt_spin_lock_slowlock", "rtlock_slowlock", "rwbase_rtmutex_lock_state", "__rt_mutex_lock",
-		"rwbase_read_lock", "__rwbase_read_lock", "rwbase_write_lock", "rt_mutex_timed_lock", "rt_mutex_finish_proxy_lock")
-	enter(class{role: roleWait, kind: Spinlock}, "rt_spin_lock", "rt_spin_lock_nested")
-	enter(class{role: roleWait, kind: RWLock, mode: Read}, "rt_read_lock")
-	enter(class{role: roleWait, kind: RWLock, mode: Write}, "rt_write_lock")
 	enter(class{role: roleWait, kind: PercpuRWSem, mode: Read}, "percpu_rwsem_wait", "__percpu_down_read", "percpu_down_read")
 	enter(class{role: roleWait, kind: PercpuRWSem, mode: Write, argument: true}, "percpu_down_write")
 	enter(class{role: roleWait, kind: Completion}, "wait_for_completion", "__wait_for_common", "wait_for_common", "do_wait_for_common",

@@ -9,6 +9,7 @@ import (
 
 // finish reads what the locks themselves say, names them, and looks for holders.
 func (b *builder) finish() {
+	b.unifyRT()
 	for i := range b.snap.Locks {
 		b.owners(i)
 	}
@@ -26,7 +27,7 @@ func (b *builder) finish() {
 func (b *builder) owners(i int) {
 	l := &b.snap.Locks[i]
 	if base := b.extra[i].rtBase; base != 0 {
-		b.rtOwner(i, base)
+		b.rtHolder(i, base)
 		return
 	}
 	switch l.Kind {
@@ -39,7 +40,7 @@ func (b *builder) owners(i int) {
 			b.owned(i, &form)
 		}
 	case RTMutex:
-		b.rtOwner(i, uint64(l.Addr))
+		b.rtHolder(i, uint64(l.Addr))
 	case RCU:
 		b.rcuHolders(i)
 	case Work, Workqueue:
@@ -271,24 +272,4 @@ func (b *builder) semaphore(i int, form *lockForm, count uint32, ok bool) {
 		l.NoHolder = ""
 		b.ownedBy(i, who, "", ByReader, Hint, who, "the last task that took it; it may have given it back")
 	}
-}
-
-// rtOwner reads an rt_mutex: the lowest bits of the owner are flags.
-func (b *builder) rtOwner(i int, base uint64) {
-	l := &b.snap.Locks[i]
-	r := &b.forms.rt
-	owner, ok := b.uint64At(base + r.owner)
-	if !ok {
-		l.Broken = "its owner cannot be read"
-		b.fail(fmt.Errorf("rt_mutex at %#x: its owner cannot be read", base))
-		return
-	}
-	b.snap.Coverage.Read++
-	who := owner &^ 3
-	l.Held, l.HeldKnown = who != 0, true
-	if who == 0 {
-		l.NoHolder = "nobody owns it"
-		return
-	}
-	b.ownedBy(i, who, "", ByOwner, Certain, owner, "")
 }

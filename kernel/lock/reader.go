@@ -113,6 +113,7 @@ type builder struct {
 	queues      []uint64  // workqueues
 	workerList  []worker
 	filesOf     *fileForm
+	rtNodes     map[uint64]int // waits, by the node in the queue of an rt_mutex
 	heldForms   *heldForm
 	startOffset int64 // start_time less the run queues' clock, ns
 	startsKnown bool

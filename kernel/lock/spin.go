@@ -11,12 +11,16 @@ import (
 func (b *builder) spinner(c *unwind.CPU) {
 	if c.Source == "" {
 		b.fail(fmt.Errorf("CPU %d: the dump has no registers of it, so that it is not known whether it spins", c.Number))
+		b.rtSpinner(c, &stack{tk: c.Task, cpu: c})
 		return
 	}
 	s := b.running(c)
 	b.snap.Coverage.Read++
 	if s.trace != nil {
 		b.unread(fmt.Sprintf("the stack of CPU %d", c.Number), s.trace.Err)
+	}
+	if b.rtSpinner(c, s) {
+		return
 	}
 	i := s.innermost(roleSpin)
 	if c.Task == nil {

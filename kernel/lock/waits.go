@@ -58,6 +58,9 @@ func (b *builder) visit(tk *task.Task) {
 		for i := range list {
 			b.dressed(s, &list[i])
 		}
+		if len(list) == 0 {
+			list = b.realtime(s, letter)
+		}
 		list = append(list, b.lockdep(s, fields)...)
 		list = append(list, b.onStack(s)...)
 		if len(list) == 0 {
