@@ -112,6 +112,30 @@ func TestRealtimeSpinner(t *testing.T) {
 	}
 }
 
+// TestRealtimeReused: the owner exited, and where its task_struct was is another task's,
+// which started when the first in the queue slept already.
+func TestRealtimeReused(t *testing.T) {
+	for _, late := range []bool{true, false} {
+		k := realtime(synthetic.Machine{})
+		l := k.NewLock(synthetic.Mutex, "left_behind")
+		owner, waiter := k.Task("owner", 300, k.InitNet()), k.Task("waiter", 301, k.InitNet())
+		owner.SleepIn("nap")
+		waiter.WaitFor(l, false, "takes_it")
+		l.OwnedBy(owner)
+		for tk, slept := range map[*synthetic.Task]uint64{owner: 900e9, waiter: 500e9} {
+			tk.Asleep(slept, 1000e9)
+			tk.Set("start_time", 100e9)
+		}
+		if late {
+			owner.Set("start_time", 800e9)
+		}
+		r := analyze(t, openSynthetic(t, k), locks.Options{})
+		if len(r.Graph.Holds) != 1 || (r.Graph.Tasks[r.Graph.Holds[0].Task].Gone != "") != late {
+			t.Errorf("started later: %v: %+v %+v", late, r.Graph.Holds, r.Graph.Tasks)
+		}
+	}
+}
+
 // TestRealtimeBroken: what breaks at one lock is said to be broken, and all else is told as
 // before; there is never a deadlock that was not planted.
 func TestRealtimeBroken(t *testing.T) {

@@ -35,6 +35,7 @@ func TestLocks(t *testing.T) {
 			fmt.Sprintf(", held by %d \"u/chain.root\"\n", root.Tid)}, "rtnl_mutex"},
 		{[]string{"--task", leaf.Task}, []string{"root blockers: 1"}, "rtnl_mutex"},
 		{[]string{"--lock", "rtnl_mutex"}, []string{fmt.Sprintf("held by %d \"mp/rtnl.hold\"", hold.Tid), "\"ifup\" D waits"}, "mp_chain"},
+		{[]string{"--lock", "mp_chain_2"}, []string{fmt.Sprintf("%d \"u/chain.leaf\" D waits", leaf.Tid), "root blockers: 1"}, "rtnl_mutex"},
 		{[]string{"--task", "1"}, []string{"task 1 \"init\" neither waits"}, "LOCKS"},
 		{[]string{"--lock", "jiffies"}, []string{"nobody is known to wait"}, "LOCKS"},
 		{[]string{"--long", "--all"}, []string{"#3 mp_park+0x31 [mortem_plant] at ffffffffc0"}, "--all"},

@@ -212,13 +212,25 @@ func (b *builder) rtHolder(i int, base uint64) {
 		return
 	}
 	b.snap.Coverage.Read++
-	first := 0
+	queue, whole := b.rtQueue(i, base)
+	if len(queue) > 0 && queue[0] >= 0 {
+		// It is woken whenever the lock changes hands, also if another one gets it.
+		b.extra[i].first = uint64(b.snap.Tasks[b.snap.Waits[queue[0]].Task].Addr)
+	}
+	before := 0
 	if part := b.forms.rt.parts[b.snap.Locks[i].Kind]; part.hasReaders && b.extra[i].rtBase != 0 {
-		first = b.rwbaseHolder(i, owner, part)
+		before = b.rwbaseHolder(i, owner, part)
 	} else {
 		b.rtOwner(i, owner)
 	}
-	b.rtQueue(i, base, first)
+	for n, w := range queue {
+		if w >= 0 {
+			b.snap.Waits[w].Position = before + n
+		}
+	}
+	if whole {
+		b.snap.Locks[i].Queue = before + len(queue)
+	}
 }
 
 // rtOwner tells the owner of an rt_mutex: its lowest bits are flags.
@@ -237,28 +249,28 @@ func (b *builder) rtOwner(i int, owner uint64) {
 // (RT_MUTEX_HAS_WAITERS).
 const rtOwnerFlags = 3
 
-// rtQueue gives the waiters of an rt_mutex their places; those from first on are in its
-// tree or list, by priority.
-func (b *builder) rtQueue(i int, base uint64, first int) {
+// rtQueue are the waits in the tree or list of an rt_mutex, by priority; -1 for those that
+// are not known. It is whole unless the tree breaks.
+func (b *builder) rtQueue(i int, base uint64) (queue []int, whole bool) {
 	r := &b.forms.rt
 	nodes := rbtree.Nodes(b.k, base+r.waiters, maxWaiters)
 	if r.plist {
 		nodes = list.Circular(b.k, base+r.waiters, maxWaiters)
 	}
 	place := b.rtPlaces()
-	n := first
 	for node, err := range nodes {
 		if err != nil {
 			b.snap.Locks[i].Broken = "the tree of waiters breaks: " + err.Error()
 			b.fail(fmt.Errorf("%s at %#x: %w", b.snap.Locks[i].Kind, uint64(b.snap.Locks[i].Addr), err))
-			return
+			return nil, false // what is behind the break would have wrong places
 		}
-		if w, ok := place[node]; ok && b.snap.Waits[w].Lock == i {
-			b.snap.Waits[w].Position = n
+		w, ok := place[node]
+		if !ok || b.snap.Waits[w].Lock != i {
+			w = -1
 		}
-		n++
+		queue = append(queue, w)
 	}
-	b.snap.Locks[i].Queue = n
+	return queue, true
 }
 
 // rtPlaces are the waits in queues of rt_mutexes, by the address of the node.
