@@ -2,9 +2,11 @@ package unwind
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/kmortem/mortem/fixtures/synthetic"
 	"github.com/kmortem/mortem/kernel"
@@ -369,6 +371,40 @@ func TestARM64HookRuns(t *testing.T) {
 			trace := s.tr.Running(s.task, 0, regs, Options{})
 			if !slices.Equal(pcs(trace.Frames), append(frames, s.outer(4)...)) || trace.End != EndUser {
 				t.Errorf("%s %s: %#x, %s %v %v; want %#x and %#x", tc.hook, tc.release, pcs(trace.Frames), trace.End, trace.Err, trace.Faults, frames, s.outer(4))
+			}
+		}
+	}
+}
+
+// TestARM64ForgedHooks: whatever tracers seem to have put away, in a stack full of
+// trampolines, the walk ends, and soon.
+func TestARM64ForgedHooks(t *testing.T) {
+	scene := newARM64Scene(t)
+	rng := rand.New(rand.NewPCG(5, 6))
+	for _, tc := range arm64Tracers {
+		s := scene.again(t)
+		s.tracers(tc.structures)
+		tc.keep(s, []int{1, 3, 4, 6}, tc.key)
+		if strings.Contains(tc.structures, "hlist") {
+			s.mem.put(s.tr.hooks.table, s.tr.hooks.table+8) // a chain that leads into the table
+		}
+		start := s.task.Stack + s.tr.size - 8192
+		for at := start; at < s.task.Stack+s.tr.size-512; at += 16 {
+			s.mem.put(at, at+16, s.trampoline(tc.hook))
+		}
+		for at := uint64(arm64Kept); at < arm64Kept+3*4096; at += 8 {
+			if rng.IntN(4) == 0 {
+				s.mem.put(at, []uint64{rng.Uint64(), arm64Kept + rng.Uint64N(3*4096)&^7, start + rng.Uint64N(8192)&^7, s.symbol("panic", 4)}[rng.IntN(4)])
+			}
+		}
+		r := s.at(1)
+		r.Set(arm64.SP, start)
+		r.Set(arm64.FP, start)
+		for _, opt := range []Options{{}, {Scan: true}} {
+			began := time.Now()
+			trace := s.tr.Running(s.task, 0, r, opt)
+			if len(trace.Frames) > defaultLimit || time.Since(began) > 20*time.Second {
+				t.Errorf("%s %s: %d frames in %v", tc.hook, tc.release, len(trace.Frames), time.Since(began))
 			}
 		}
 	}

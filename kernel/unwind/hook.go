@@ -132,12 +132,7 @@ func (w *walk) unhook(s *state) {
 	at.fp, at.framed = s.regs.Get(w.t.reg.FP)
 	s.hooked = hook
 	for range maxTogether {
-		real, ok := uint64(0), false
-		if hook == hookGraph {
-			real, ok = w.graphReturn(at)
-		} else {
-			real, ok = w.probeReturn(at)
-		}
+		real, ok := w.putAway(hook, at)
 		if !ok {
 			s.lost, s.note = true, "the function that the trampoline returns to is not known"
 			return
@@ -149,6 +144,20 @@ func (w *walk) unhook(s *state) {
 		}
 		s.hooked += ", " + hook
 	}
+}
+
+// maxLookups bounds how many trampolines are looked up on one stack.
+const maxLookups = 2048
+
+// putAway is the return address that a tracer has put away.
+func (w *walk) putAway(hook string, at returnPlace) (uint64, bool) {
+	if w.lookups++; w.lookups > maxLookups {
+		return 0, false
+	}
+	if hook == hookGraph {
+		return w.graphReturn(at)
+	}
+	return w.probeReturn(at)
 }
 
 // inTrampoline unwinds from a trampoline that runs, to which a function has returned.

@@ -45,43 +45,51 @@ func (w *walk) probeList(head, next, ret, frame kernel.U64, at returnPlace) (uin
 	return 0, false
 }
 
-// probeBuckets is the size of kretprobe_inst_table (KPROBE_TABLE_SIZE).
-const probeBuckets = 64
-
-// probeTable looks for the probes of the task in the hash table of all: until
-// 5.10. They are of one bucket, the innermost first, and are counted where they do
-// not know their frames. The hash function changed in 4.7, and so all buckets are
-// looked at.
+// probeTable looks for the probes of the task in the hash table of all: until 5.10. They
+// are counted where they do not know their frames.
 func (w *walk) probeTable(at returnPlace) (uint64, bool) {
-	h := &w.t.hooks
 	left := w.probes.nth(at.slot)
-	for bucket := range uint64(probeBuckets) {
-		node, err := w.words.at(h.table + 8*bucket)
-		for n := 0; err == nil && node != 0 && n < maxHooks; n++ {
-			node -= h.old.List.Offset()
-			if real, ok := w.oldProbe(node); ok {
-				if h.old.Frame.Has() {
-					key, err := w.words.at(node + h.old.Frame.Offset())
-					if err == nil && w.t.machine.replaced(at, key) {
-						return real, true
-					}
-				} else if left--; left < 0 {
-					return real, true
-				}
+	for _, p := range w.t.oldProbes()[w.task.Addr] {
+		real, ok := w.probeEntry(p + w.t.hooks.old.Return.Offset())
+		if !ok {
+			continue
+		}
+		if frame := w.t.hooks.old.Frame; frame.Has() {
+			if key, err := w.words.at(p + frame.Offset()); err == nil && w.t.machine.replaced(at, key) {
+				return real, true
 			}
-			node, err = w.words.at(node + h.old.List.Offset())
+		} else if left--; left < 0 {
+			return real, true
 		}
 	}
 	return 0, false
 }
 
-// oldProbe is the return address in an entry of the hash table, if it is one of the
-// task.
-func (w *walk) oldProbe(node uint64) (uint64, bool) {
-	h := &w.t.hooks
-	owner, err := w.words.at(node + h.old.Task.Offset())
-	if err != nil || owner != w.task.Addr {
-		return 0, false
-	}
-	return w.probeEntry(node + h.old.Return.Offset())
+const (
+	probeBuckets = 64      // size of kretprobe_inst_table (KPROBE_TABLE_SIZE)
+	maxProbes    = 1 << 18 // bounds the entries of all tasks
+)
+
+// oldProbes are the entries of kretprobe_inst_table by the address of their task. Those of
+// a task are in one bucket, the innermost first; which one that is changed in 4.7, and so
+// all are read, once.
+func (t *Tracer) oldProbes() map[uint64][]uint64 {
+	t.probeOnce.Do(func() {
+		t.probesOf = map[uint64][]uint64{}
+		var w words
+		w.reset(t.mem)
+		old, met := &t.hooks.old, map[uint64]bool{}
+		for bucket := range uint64(probeBuckets) {
+			node, err := w.at(t.hooks.table + 8*bucket)
+			for err == nil && node != 0 && !met[node] && len(met) < maxProbes {
+				met[node] = true
+				entry := node - old.List.Offset()
+				if owner, err := w.at(entry + old.Task.Offset()); err == nil {
+					t.probesOf[owner] = append(t.probesOf[owner], entry)
+				}
+				node, err = w.at(node)
+			}
+		}
+	})
+	return t.probesOf
 }

@@ -34,6 +34,9 @@ type Tracer struct {
 	cfiData *cfi
 	cfiErr  error
 
+	probeOnce sync.Once
+	probesOf  map[uint64][]uint64 // see oldProbes
+
 	mu        sync.Mutex
 	stacks    map[int][]Stack           // by CPU
 	moduleCFI map[debuginfo.Source]*cfi // nil for modules that have none

@@ -63,6 +63,7 @@ type walk struct {
 	nleft int
 	// trampolines met that are told apart by their order only
 	graphs, probes met
+	lookups        int // of them
 
 	trial bool // only whether it ends well matters
 	code  [16]byte
