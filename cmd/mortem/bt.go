@@ -70,7 +70,7 @@ func (a *app) btCommand() *cobra.Command {
 	fl.Int32SliceVar(&f.pids, "pid", nil, "only the threads with these numbers")
 	fl.Int32SliceVar(&f.tgids, "process", nil, "only the threads of these processes")
 	fl.StringSliceVar(&opt.Comms, "comm", nil, "only the tasks with these names, such as 'kworker/*'")
-	fl.IntSliceVar(&opt.CPUs, "cpu", nil, "only what these processors were running")
+	fl.Var(cpuList{&opt.CPUs}, "cpu", "only what these processors were running, such as 0,2-3")
 	fl.StringSliceVar(&f.states, "state", nil, "only tasks in these states: letters (D), crash's (UN) or words (zombie)")
 	fl.BoolVar(&opt.Running, "running", false, "only what the processors were running")
 	fl.BoolVar(&opt.Panic, "panic", false, "only what the processor that panicked was running")

@@ -61,7 +61,7 @@ func (a *app) psCommand() *cobra.Command {
 	fl.Int32SliceVar(&f.pids, "pid", nil, "only the threads with these numbers")
 	fl.StringSliceVar(&opt.Comms, "comm", nil, "only the tasks with these names, such as 'kworker/*'")
 	fl.StringSliceVar(&f.states, "state", nil, "only tasks in these states: letters (D), crash's (UN) or words (zombie)")
-	fl.IntSliceVar(&opt.CPUs, "cpu", nil, "only tasks that are or last were on these processors")
+	fl.Var(cpuList{&opt.CPUs}, "cpu", "only tasks that are or last were on these processors, such as 0,2-3")
 	fl.BoolVar(&opt.Running, "running", false, "only what the processors were running")
 	fl.BoolVar(&opt.Kernel, "kernel", false, "only kernel threads")
 	fl.BoolVar(&opt.User, "user", false, "only processes, no kernel threads")
