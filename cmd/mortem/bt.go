@@ -67,8 +67,8 @@ func (a *app) btCommand() *cobra.Command {
 		},
 	}
 	fl := c.Flags()
-	fl.Int32SliceVar(&f.pids, "pid", nil, "only the threads with these numbers")
-	fl.Int32SliceVar(&f.tgids, "process", nil, "only the threads of these processes")
+	pidsFlag(fl, &f.pids, "pid", "only the threads with these `numbers`")
+	pidsFlag(fl, &f.tgids, "process", "only the threads of the processes with these `numbers`")
 	fl.StringSliceVar(&opt.Comms, "comm", nil, "only the tasks with these names, such as 'kworker/*'")
 	fl.Var(cpuList{&opt.CPUs}, "cpu", "only what these processors were running, such as 0,2-3")
 	fl.StringSliceVar(&f.states, "state", nil, "only tasks in these states: letters (D), crash's (UN) or words (zombie)")

@@ -22,7 +22,7 @@ func (a *app) dentriesCommand() *cobra.Command {
 	var f censusFlags
 	c := &cobra.Command{
 		Use:   "dentries [flags] DUMP...",
-		Short: "Count all dentries by state, file system, directory and pattern of name",
+		Short: "Count all dentries by state, file system, memory cgroup, directory and pattern of name",
 		Long: "dentries sweeps the slabs that hold dentries, once, and counts them: by state (in use,\n" +
 			"unused on the LRU, negative, deleted but held, being freed), by super_block and type of\n" +
 			"file system, by memory cgroup, by directory, and by pattern of name, where numbers,\n" +

@@ -24,6 +24,9 @@ func (a *app) disCommand() *cobra.Command {
 			"  mortem dis vmcore 0xffffffff81a01020",
 		Args: atLeast(2, "the dump or the function"),
 		RunE: func(c *cobra.Command, args []string) error {
+			if opt.Limit < 0 {
+				return usage("--limit: %d is no number of instructions", opt.Limit)
+			}
 			place := args[len(args)-1]
 			return a.withKernel(args[:len(args)-1], func(s *session) error {
 				r, err := disasm.Disassemble(s.kernel, place, opt)

@@ -19,7 +19,7 @@ gs:// and azblob:// if the program mortem-cloud is installed beside this one. Fi
 whole by gzip, xz, zstd or bzip2 are unpacked once into the user's cache directory.
 `
 
-// rawMemory is the flag --raw: where in memory a file without headers begins.
+// rawMemory is the flag --raw-memory: where in memory a file without headers begins.
 type rawMemory struct {
 	set   bool
 	start uint64
@@ -55,8 +55,12 @@ func (s *cacheSize) Set(text string) error {
 
 // imageFlags adds the flags about the dump, which all commands have.
 func (a *app) imageFlags(f *pflag.FlagSet) {
-	f.Var(&a.raw, "raw", "the dump is plain memory without headers, from that physical address on")
-	f.Lookup("raw").NoOptDefVal = "0"
+	// Without "-memory" it is the same for all but bt, whose --raw is of stacks, as crash's.
+	for _, name := range []string{"raw-memory", "raw"} {
+		f.Var(&a.raw, name, "the dump is plain memory without headers, from that physical address on")
+		f.Lookup(name).NoOptDefVal = "0"
+	}
+	f.Lookup("raw").Hidden = true
 	f.Var(&a.cache, "cache", "memory for unpacked pages of a compressed dump, such as 1G; without it 16M, and more while that pays")
 }
 
@@ -84,7 +88,7 @@ func (a *app) image(ctx context.Context, files []string) (dump.Image, error) {
 	}
 	if err != nil {
 		if errors.Is(err, dump.ErrFormat) && strings.Contains(err.Error(), "begins with") {
-			err = fmt.Errorf("%w; if it is plain memory without headers, give --raw", err)
+			err = fmt.Errorf("%w; if it is plain memory without headers, give --raw-memory", err)
 		}
 		return nil, unusable(err)
 	}

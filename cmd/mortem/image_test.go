@@ -99,16 +99,16 @@ func TestRaw(t *testing.T) {
 	memory := make([]byte, 64<<10)
 	copy(memory[0x3000:], "OSRELEASE=5.9.0-raw\nPAGESIZE=4096\nSYMBOL(init_uts_ns)=ffffffff90000000\nNUMBER(phys_base)=0\n")
 	path := write(t, "memory", memory)
-	if status, _, errs := mortem(t, "info", path); status != exitUnusable || !strings.Contains(errs, "--raw") {
-		t.Errorf("without --raw: status %d, %s", status, errs)
+	if status, _, errs := mortem(t, "info", path); status != exitUnusable || !strings.Contains(errs, "--raw-memory") {
+		t.Errorf("without --raw-memory: status %d, %s", status, errs)
 	}
-	for _, flag := range []string{"--raw", "--raw=0x100000"} {
+	for _, flag := range []string{"--raw-memory", "--raw-memory=0x100000", "--raw"} {
 		status, got, errs := mortem(t, "info", flag, path)
 		if status != exitAnswered || !strings.Contains(got, "5.9.0-raw") {
 			t.Errorf("%s: status %d, %s%s", flag, status, got, errs)
 		}
 	}
-	if status, _, _ := mortem(t, "info", "--raw=here", path); status != exitUsage {
+	if status, _, _ := mortem(t, "info", "--raw-memory=here", path); status != exitUsage {
 		t.Errorf("status %d", status)
 	}
 }

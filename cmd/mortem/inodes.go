@@ -12,9 +12,9 @@ func (a *app) inodesCommand() *cobra.Command {
 	var opt census.Options
 	c := &cobra.Command{
 		Use:   "inodes [flags] DUMP...",
-		Short: "Count all inodes by state and file system, and name who holds deleted files",
-		Long: "inodes sweeps the slabs that hold inodes, of all file systems, and counts them by super_block\n" +
-			"and state: in use, unused, being freed, dirty, hashed, with the pages that are cached of them.\n" +
+		Short: "Count all inodes by state, file system and memory cgroup, and name who holds deleted files",
+		Long: "inodes sweeps the slabs that hold inodes, of all file systems, and counts them by super_block,\n" +
+			"memory cgroup and state: in use, unused, being freed, dirty, hashed, with the pages that are cached of them.\n" +
 			"Of files that are deleted and still in use it says who uses them: by an open file, as\n" +
 			"current directory, as program, or mapped. Where the slabs cannot be read it walks the\n" +
 			"super_blocks' lists.",

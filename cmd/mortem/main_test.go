@@ -130,6 +130,11 @@ func TestUsage(t *testing.T) {
 		{"eval", "--vmlinux", vmlinux, vmcore, "1 +"},
 		{"dcache", "--entries", "-2", "--vmlinux", vmlinux, vmcore},
 		{"supers"},
+		{"dis", "--limit", "-3", "--vmlinux", vmlinux, vmcore, "schedule"},
+		{"slab", "--vmlinux", vmlinux, vmcore, "no-such-cache"},
+		{"slab", "objects", "--vmlinux", vmlinux, vmcore, "no-such-cache"},
+		{"mem", "--top", "-1", "--vmlinux", vmlinux, vmcore},
+		{"bt", "--raw-memory=here", vmcore},
 	} {
 		status, stdout, stderr := mortem(t, args...)
 		if status != exitUsage || stdout != "" || strings.Count(stderr, "\n") != 1 {

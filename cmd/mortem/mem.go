@@ -23,7 +23,7 @@ func (a *app) memCommand() *cobra.Command {
 		Args: atLeast(1, "the dump"),
 		RunE: func(c *cobra.Command, args []string) error {
 			if opt.Top < 0 {
-				return usage("--top: %d is no number", opt.Top)
+				return usage("--top: %d is no number of lines", opt.Top)
 			}
 			return a.withKernel(args, func(s *session) error {
 				if a.json && !c.Flags().Changed("top") {

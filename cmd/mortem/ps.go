@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/kmortem/mortem/analysis/stacks"
 	"github.com/kmortem/mortem/analysis/tasks"
@@ -58,7 +59,7 @@ func (a *app) psCommand() *cobra.Command {
 		},
 	}
 	fl := c.Flags()
-	fl.Int32SliceVar(&f.pids, "pid", nil, "only the threads with these numbers")
+	pidsFlag(fl, &f.pids, "pid", "only the threads with these `numbers`")
 	fl.StringSliceVar(&opt.Comms, "comm", nil, "only the tasks with these names, such as 'kworker/*'")
 	fl.StringSliceVar(&f.states, "state", nil, "only tasks in these states: letters (D), crash's (UN) or words (zombie)")
 	fl.Var(cpuList{&opt.CPUs}, "cpu", "only tasks that are or last were on these processors, such as 0,2-3")
@@ -75,6 +76,12 @@ func (a *app) psCommand() *cobra.Command {
 	fl.BoolVar(&opt.Queues, "runq", false, "print the run queues and the groups with a quota instead")
 	a.kernelFlags(fl)
 	return c
+}
+
+// pidsFlag adds a flag of numbers of tasks.
+func pidsFlag(fl *pflag.FlagSet, pids *[]int32, name, text string) {
+	fl.Int32SliceVar(pids, name, nil, text)
+	fl.Lookup(name).DefValue = "" // none, and not "[]", which the help would name
 }
 
 // stateLetters turns what --state takes into letters: names of states, or letters

@@ -42,7 +42,7 @@ func (a *app) slabCommand() *cobra.Command {
 	}
 	fl := c.Flags()
 	fl.StringVar(&opt.Sort, "sort", "memory", "sort by "+strings.Join(slab.Sorts(), ", ")+" (free: memory of objects not in use)")
-	fl.IntVar(&opt.Top, "top", 0, "list only so many caches")
+	fl.IntVar(&opt.Top, "top", 0, "list only so many caches; 0 for all")
 	fl.BoolVar(&opt.Verify, "verify", false, "follow the list of free objects of every slab")
 	fl.BoolVar(&opt.References, "references", false, "look through the objects of all slabs for pointers to the caches")
 	a.kernelFlags(fl)
@@ -86,6 +86,9 @@ func (a *app) slab(c *cobra.Command, files []string, opt slab.Options) error {
 		r, err := slab.Analyze(c.Context(), caches, opt)
 		progress.done()
 		if err != nil {
+			if errors.Is(err, kslab.ErrNoCache) {
+				return usage("%w (%s: no file, and so taken for caches)", err, strings.Join(opt.Caches, " "))
+			}
 			return slabError(err)
 		}
 		return a.answerFindings(r, &r.Coverage, r.Findings, func(w *printer) {
