@@ -10,11 +10,26 @@ import (
 // bhLock is BH_Lock in buffer_head.b_state (include/linux/buffer_head.h).
 const bhLock = 2
 
-// buffer makes a buffer lock of the bit lock that it is, and names its block and disk.
-func (n *namer) buffer(l *Lock) {
-	if l.Kind == BitLock && l.Bit == bhLock && l.Object != nil && l.Object.Type == "struct buffer_head" && l.Object.Member == "b_state" {
-		l.Kind, l.Bit = BufferLock, 0 // the functions that say so may have jumped on
+// isBuffer tells whether a word whose bit is awaited is that of a buffer_head: the
+// functions that say so jump on to those that wait for any bit.
+func (b *builder) isBuffer(addr uint64) bool {
+	t := typeOf(b.k, "struct buffer_head")
+	state, ok1 := at(t, "b_state")
+	size, ok2 := at(t, "b_size")
+	device, ok3 := at(t, "b_bdev")
+	page, ok4 := at(t, "b_page", "b_folio")
+	if !ok1 || !ok2 || !ok3 || !ok4 {
+		return false
 	}
+	head := addr - state
+	bytes, ok1 := b.uint64At(head + size)
+	bdev, ok2 := b.uint64At(head + device)
+	of, ok3 := b.uint64At(head + page)
+	return ok1 && ok2 && ok3 && bytes >= 512 && bytes <= 1<<16 && bytes&(bytes-1) == 0 && inKernel(bdev) && inKernel(of)
+}
+
+// buffer names a buffer's block and disk.
+func (n *namer) buffer(l *Lock) {
 	if l.Kind != BufferLock {
 		return
 	}

@@ -1,6 +1,10 @@
 package lock_test
 
-import "github.com/kmortem/mortem/fixtures/synthetic"
+import (
+	"fmt"
+
+	"github.com/kmortem/mortem/fixtures/synthetic"
+)
 
 // innerRoom is what the innermost function of a sleeper has for local variables.
 const innerRoom = 0x180
@@ -16,11 +20,16 @@ func (m *machine) sleepIn(t *synthetic.Task, path ...string) uint64 {
 	calls, room := "__schedule", uint32(innerRoom)
 	for _, name := range path {
 		key := name + " " + calls
-		if m.made[key] == nil {
-			m.made[key] = m.NewCode(name, 64).Enter(room).Call(calls).Leave()
+		c := m.made[key]
+		if c == nil {
+			if m.made[name] != nil { // it calls something else: the compiler made another one of it
+				name += fmt.Sprintf(".part.%d", len(m.made))
+			}
+			c = m.NewCode(name, 64).Enter(room).Call(calls).Leave()
+			m.made[key], m.made[name] = c, c
 		}
-		frames = append(frames, synthetic.Frame{In: m.made[key], Calls: calls, Locals: room})
-		calls, room = name, 0x20
+		frames = append(frames, synthetic.Frame{In: c, Calls: calls, Locals: room})
+		calls, room = c.Name, 0x20
 	}
 	return t.Sleep(frames...)[1] - innerRoom
 }

@@ -16,6 +16,8 @@ type machine struct {
 	slow          map[lock.Kind]*synthetic.Code
 	made          map[string]*synthetic.Code // by sleepIn and queueEntry
 	pid           int
+	table         uint64 // of wait queues
+	queues        int
 }
 
 // waiterRoom is what the slow paths have for local variables.

@@ -161,10 +161,12 @@ func (b *builder) bitWait(s *stack, f *found, wake string) {
 	switch {
 	case wake == "var_wake_function" || f.bit == -1:
 		f.kind, f.bit = VarWait, 0
-	case s.hasKind(BufferLock):
-		f.kind = BufferLock
+	case f.bit == bhLock && (s.hasKind(BufferLock) || b.isBuffer(f.addr)):
+		f.kind, f.bit = BufferLock, 0
 	case s.hasKind(FolioLock) || s.hasKind(Writeback):
-		f.kind = b.pageBit(s, f.bit) // until 4.12
+		if f.kind = b.pageBit(s, f.bit); f.kind != BitLock { // until 4.12
+			f.bit = 0
+		}
 	}
 }
 
