@@ -41,13 +41,16 @@ func (a *app) btCommand() *cobra.Command {
 		Use:   "bt [flags] DUMP... [PID|ADDRESS|COMM]...",
 		Short: "Print the stacks of tasks",
 		Long: "bt prints the stacks of tasks: of those named by number, by the address of their task_struct\n" +
-			"or by name, or of all that the flags leave. What follows the first dump and is no file is\n" +
-			"taken for a task; a name can have * for any characters and ? for one. Without any, it prints the tasks that the processors were running.\n\n" +
+			"or by name, in which * stands for any characters and ? for one, or of all that the flags\n" +
+			"leave. What follows the first dump and is no file is taken for a task. Without any, it\n" +
+			"prints the tasks that the processors were running.\n\n" +
 			"Each frame has the address of its place on the stack, the function, where in it, and the\n" +
 			"address; one that was not found by unwind data says how, and how sure that is.",
 		Example: "  mortem bt --vmlinux vmlinux vmcore\n" +
 			"  mortem bt --vmlinux vmlinux vmcore 289\n" +
+			"  mortem bt --vmlinux vmlinux --panic --locals vmcore\n" +
 			"  mortem bt --vmlinux vmlinux --state D --unique vmcore\n" +
+			"  mortem bt --vmlinux vmlinux vmcore 'kworker/*'\n" +
 			"  mortem bt --vmlinux vmlinux --in mutex_lock --lines vmcore",
 		Args: atLeast(1, "the dump"),
 		RunE: func(c *cobra.Command, args []string) error {
