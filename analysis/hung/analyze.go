@@ -3,6 +3,7 @@ package hung
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"hash/maphash"
 	"slices"
 
@@ -202,10 +203,31 @@ func (a *analyzer) running(c *CPU, s *stacks.Stack) {
 	if i, ok := a.index[c.Task]; ok {
 		known = a.graph.Graph.Tasks[i]
 		if l, ok := a.waits[i]; ok {
-			c.Spins = a.graph.LockName(l)
+			c.Spins, c.HeldBy = a.graph.LockName(l), a.holders(l)
 		}
 		c.Blocks = a.graph.Behind(i)
 	}
 	c.Doing = locks.Describe(&known, s)
 	c.Stack, c.Doing.Stack = c.Doing.Stack, nil
+	if c.Spins != "" {
+		c.Doing.What = "spins for " + c.Spins
+	}
+}
+
+// holders are the tasks that hold a lock.
+func (a *analyzer) holders(l int) []string {
+	var list []string
+	g := &a.graph.Graph
+	for i := range g.Holds {
+		h := &g.Holds[i]
+		if h.Lock != l {
+			continue
+		}
+		text := locks.TaskName(&g.Tasks[h.Task])
+		if h.Sure != lock.Certain {
+			text += fmt.Sprintf(" (%s)", h.Sure)
+		}
+		list = append(list, text)
+	}
+	return list
 }

@@ -93,4 +93,7 @@ type CPU struct {
 	// runs.
 	Spins  string `json:"spins_for,omitempty"`
 	Blocks int    `json:"blocks_tasks,omitempty"`
+	// HeldBy are the tasks that hold the lock that it spins for, each with how sure
+	// that is.
+	HeldBy []string `json:"held_by,omitempty"`
 }

@@ -20,6 +20,8 @@ var activities = []activity{
 	{"waits for memory: direct reclaim", []string{"try_to_free_pages", "__alloc_pages_direct_reclaim", "try_to_free_mem_cgroup_pages",
 		"mem_cgroup_do_reclaim", "throttle_direct_reclaim", "reclaim_throttle", "too_many_isolated", "__alloc_pages_direct_compact", "out_of_memory", "mem_cgroup_oom_synchronize"}},
 	{"is throttled: too much dirty memory", []string{"balance_dirty_pages*", "throttle_vm_writeout"}},
+	{"shrinks the dentry cache", []string{"__shrink_dcache_sb*", "prune_dcache_sb", "shrink_dcache_sb", "shrink_dcache_memory", "shrink_dcache_parent", "shrink_dentry_list"}},
+	{"shrinks the inode cache", []string{"prune_icache_sb", "prune_icache", "shrink_icache_memory"}},
 	{"reclaims memory", []string{"shrink_slab*", "shrink_node*", "shrink_zone*", "balance_pgdat"}},
 	{"waits for I/O by the network (RPC)", []string{"rpc_wait_bit_killable", "__rpc_execute", "nfs_wait_bit_killable", "rpc_run_task"}},
 	{"waits for swap", []string{"swap_readpage", "swapin_readahead", "do_swap_page"}},
@@ -82,7 +84,7 @@ func Describe(t *lock.Task, s *stacks.Stack) *Doing {
 	switch {
 	case t.Running && inUser:
 		d.What = "runs in user mode"
-	case t.Running && what != "" && (strings.HasPrefix(what, "reclaims") || strings.HasPrefix(what, "waits for memory")):
+	case t.Running && what != "" && (strings.HasPrefix(what, "reclaims") || strings.HasPrefix(what, "shrinks") || strings.HasPrefix(what, "waits for memory")):
 		d.What = "runs: " + what
 	case t.Running:
 		d.What = "runs in the kernel"

@@ -130,6 +130,9 @@ func (b *builder) rootFinding(r *Root) finding.Finding {
 	default:
 		f.Statement = fmt.Sprintf("%s blocks %s, by %s", TaskName(t), waiting, lockNames(r.Locks))
 		f.Evidence = append(f.Evidence, finding.Evidence{Fact: fmt.Sprintf("%s %s", TaskName(t), doingText(r.Doing)), Command: fmt.Sprintf("bt %d", t.PID)})
+		if r.Doing != nil && strings.Contains(r.Doing.What, "shrinks the dentry cache") {
+			f.Advice = []string{"'mortem dentries' tells what the dentry cache is full of, and 'mortem supers' how many dentries of each file system can be freed"}
+		}
 	}
 	if r.Confidence != lock.Certain {
 		f.Confidence, f.Method = finding.Suspected, map[lock.Confidence]string{

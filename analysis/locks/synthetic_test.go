@@ -271,12 +271,22 @@ func TestCase2(t *testing.T) {
 	if len(r.Roots) != 1 || r.Roots[0].Kind != locks.RootTask || r.Roots[0].All != 21 || r.Roots[0].Confidence != lock.Suspected {
 		t.Fatalf("%+v", r.Roots)
 	}
-	if d := r.Roots[0].Doing; d == nil || d.What != "runs: reclaims memory" || len(d.Stack) != 7 {
+	if d := r.Roots[0].Doing; d == nil || d.What != "runs: shrinks the dentry cache" || len(d.Stack) != 7 {
 		t.Errorf("%+v", d)
 	}
 	f := r.Findings[0]
 	if f.ID != "locks.root-blocker" || f.Confidence != "suspected" || !strings.HasPrefix(f.Statement, `180 "kswapd0" blocks 21 tasks, by spinlock dcache_lock`) {
 		t.Errorf("%+v", f)
+	}
+	if len(f.Advice) != 1 || !strings.Contains(f.Advice[0], "mortem dentries") {
+		t.Errorf("%q", f.Advice)
+	}
+	callers := map[string]int{} // who asked for the lock, not the function that took it for them
+	for _, w := range r.Graph.Waits {
+		callers[r.Graph.Tasks[w.Task].Doing]++
+	}
+	if callers["dput"] != 10 || callers["__shrink_dcache_sb_locked"] != 11 {
+		t.Errorf("%v", callers)
 	}
 	checkCase2Hung(t, fs, c)
 }
@@ -305,6 +315,19 @@ func checkCase2Hung(t *testing.T, fs *vfs.FS, c *synthetic.Case2) {
 	holder := slices.IndexFunc(r.CPUs, func(cpu hung.CPU) bool { return uint64(cpu.Task) == c.Holder.Addr })
 	if holder < 0 || r.CPUs[holder].Number != 0 || r.CPUs[holder].Blocks != 21 {
 		t.Errorf("the holder's processor is %d of %+v", holder, r.CPUs)
+	}
+	spin := 0
+	for _, cpu := range r.CPUs {
+		if cpu.Spins == "" {
+			continue
+		}
+		spin++
+		if !strings.HasPrefix(cpu.Doing.What, "spins for spinlock dcache_lock") || !slices.Equal(cpu.HeldBy, []string{`180 "kswapd0" (suspected)`}) {
+			t.Errorf("CPU %d: %+v, held by %q", cpu.Number, cpu.Doing, cpu.HeldBy)
+		}
+	}
+	if spin != 21 {
+		t.Errorf("%d processors spin", spin)
 	}
 }
 

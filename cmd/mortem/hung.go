@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -73,6 +74,7 @@ func printLockups(w *printer, r *hung.Report, long bool) {
 		return
 	}
 	w.line("\nPROCESSORS")
+	printSpinners(w, r)
 	for i := range r.CPUs {
 		c := &r.CPUs[i]
 		what := fmt.Sprintf("%d \"%s\"", c.PID, c.Comm)
@@ -91,11 +93,11 @@ func printLockups(w *printer, r *hung.Report, long bool) {
 		if c.WarnedHard {
 			marks = append(marks, "HARD LOCKUP")
 		}
+		if len(marks) == 0 && len(c.Messages) > 0 {
+			marks = append(marks, "reported in the log")
+		}
 		if len(marks) > 0 && c.Stuck != nil {
 			marks = append(marks, "its watchdog has not run for "+drawing.Duration(*c.Stuck))
-		}
-		if c.Spins != "" {
-			marks = append(marks, "spins for "+c.Spins)
 		}
 		if c.Blocks > 0 {
 			marks = append(marks, fmt.Sprintf("tasks that wait for it: %d", c.Blocks))
@@ -108,9 +110,35 @@ func printLockups(w *printer, r *hung.Report, long bool) {
 		switch {
 		case long:
 			printFrameList(w, c.Stack, "      ")
-		case len(marks) > 0 && len(c.Stack) > 0:
+		case (len(marks) > 0 || c.Spins != "") && len(c.Stack) > 0:
 			w.line("          %s", stackLine(c.Stack))
 		}
+	}
+}
+
+// printSpinners tells in short how many processors spin for what.
+func printSpinners(w *printer, r *hung.Report) {
+	var names []string
+	spinners := map[string]int{}
+	for i := range r.CPUs {
+		if name := r.CPUs[i].Spins; name != "" {
+			if spinners[name] == 0 {
+				names = append(names, name)
+			}
+			spinners[name]++
+		}
+	}
+	for _, name := range names {
+		i := slices.IndexFunc(r.CPUs, func(c hung.CPU) bool { return c.Spins == name })
+		held := "of which no holder is known"
+		if by := r.CPUs[i].HeldBy; len(by) > 0 {
+			held = "held by " + strings.Join(by, ", ")
+		}
+		verb := "processors spin"
+		if spinners[name] == 1 {
+			verb = "processor spins"
+		}
+		w.line("  %d %s for %s, %s", spinners[name], verb, name, held)
 	}
 }
 

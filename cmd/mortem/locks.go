@@ -175,6 +175,9 @@ func how(method string, sure lock.Confidence) string {
 	return fmt.Sprintf("by %s, %s", method, sure)
 }
 
+// heldWords say how sure it is that a task holds a lock.
+var heldWords = map[lock.Confidence]string{lock.Certain: "held", lock.Likely: "likely held", lock.Suspected: "suspected to be held", lock.Hint: "perhaps held"}
+
 // taskLine is a task with its state.
 func taskLine(t *lock.Task) string {
 	if t.Gone != "" {
@@ -242,7 +245,11 @@ func printRoot(w *printer, r *locks.Report, root *locks.Root, f *locksFlags) {
 		w.line("      %s", why)
 		return
 	}
-	w.line("  %s: %s", taskLine(&r.Graph.Tasks[root.Tasks[0].Index]), count)
+	sure := ""
+	if root.Confidence != lock.Certain {
+		sure = fmt.Sprintf(" (%s)", root.Confidence)
+	}
+	w.line("  %s%s: %s", taskLine(&r.Graph.Tasks[root.Tasks[0].Index]), sure, count)
 	for n, l := range root.Locks {
 		if n == 3 && !f.all {
 			w.line("      and %d more locks", len(root.Locks)-n)
@@ -371,7 +378,7 @@ func printLock(w *printer, r *locks.Report, i int, waits, holds []int, f *locksF
 		if hold.Mode != "" {
 			mode = " for " + map[lock.Mode]string{lock.Read: "reading", lock.Write: "writing"}[hold.Mode]
 		}
-		w.line("      held%s by %s  (%s)", mode, taskLine(&g.Tasks[hold.Task]), how(string(hold.Method), hold.Sure))
+		w.line("      %s%s by %s  (by %s)", heldWords[hold.Sure], mode, taskLine(&g.Tasks[hold.Task]), hold.Method)
 	}
 	if len(holds) == 0 && l.NoHolder != "" {
 		w.line("      no holder is known: %s", l.NoHolder)
@@ -409,6 +416,9 @@ func waitLine(g *lock.Snapshot, wait *lock.Wait) string {
 	}
 	if wait.Known {
 		text += ", for " + drawing.Duration(wait.For)
+	}
+	if in := g.Tasks[wait.Task].Doing; in != "" {
+		text += ", in " + in
 	}
 	if wait.Sure != lock.Certain && len(wait.Methods) > 0 {
 		text += "  (" + how(string(wait.Methods[0]), wait.Sure) + ")"

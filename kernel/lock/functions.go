@@ -39,7 +39,10 @@ func init() {
 		"preempt_schedule_notrace", "schedule_hrtimeout_range", "schedule_hrtimeout_range_clock", "schedule_hrtimeout",
 		"thread_return", "__cond_resched", "_cond_resched", "cond_resched", "__switch_to", "context_switch",
 		"bit_wait", "bit_wait_io", "bit_wait_timeout", "sleep_on_page", "sleep_on_buffer", "sync_page", "sync_buffer",
-		"ret_from_fork", "ret_from_fork_asm")
+		"ret_from_fork", "ret_from_fork_asm",
+		// These take a lock for their callers.
+		"__cond_resched_lock", "_atomic_dec_and_lock", "atomic_dec_and_lock", "_atomic_dec_and_lock_irqsave", "refcount_dec_and_lock",
+		"refcount_dec_and_lock_irqsave")
 	sleepers()
 	spinners()
 	meanings()
