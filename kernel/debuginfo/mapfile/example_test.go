@@ -1,0 +1,26 @@
+package mapfile_test
+
+import (
+	"fmt"
+	"log"
+
+	"github.com/kmortem/mortem/kernel/debuginfo/mapfile"
+)
+
+// Reading goes through Guard: a file that is cut short meanwhile gives an error.
+func ExampleGuard() {
+	const path = "../testdata/built/gcc-dwarf5.elf"
+	file, err := mapfile.Open(path)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer file.Close()
+	err = mapfile.Guard(path, func() error {
+		fmt.Printf("%q\n", file.Data()[:4])
+		return nil
+	})
+	fmt.Println(err)
+	// Output:
+	// "\x7fELF"
+	// <nil>
+}
