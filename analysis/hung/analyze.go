@@ -66,7 +66,10 @@ func Analyze(ctx context.Context, fs *vfs.FS) (*Report, error) {
 func (a *analyzer) prepare() {
 	a.roots = a.graph.RootOf()
 	for i := range a.graph.Graph.Tasks {
-		a.index[a.graph.Graph.Tasks[i].Addr] = i
+		// Where a task_struct was used again, the task that is gone has the same address.
+		if t := &a.graph.Graph.Tasks[i]; t.Gone == "" {
+			a.index[t.Addr] = i
+		}
 	}
 	for i := range a.graph.Graph.Waits {
 		w := &a.graph.Graph.Waits[i]

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kmortem/mortem/analysis/hung"
 	"github.com/kmortem/mortem/analysis/locks"
 	"github.com/kmortem/mortem/analysis/locks/drawing"
 	"github.com/kmortem/mortem/fixtures/synthetic"
@@ -119,7 +120,7 @@ func TestRealtimeReused(t *testing.T) {
 		k := realtime(synthetic.Machine{})
 		l := k.NewLock(synthetic.Mutex, "left_behind")
 		owner, waiter := k.Task("owner", 300, k.InitNet()), k.Task("waiter", 301, k.InitNet())
-		owner.SleepIn("nap")
+		owner.WaitFor(k.NewLock(synthetic.Mutex, "another"), false, "takes_another")
 		waiter.WaitFor(l, false, "takes_it")
 		l.OwnedBy(owner)
 		for tk, slept := range map[*synthetic.Task]uint64{owner: 900e9, waiter: 500e9} {
@@ -129,7 +130,17 @@ func TestRealtimeReused(t *testing.T) {
 		if late {
 			owner.Set("start_time", 800e9)
 		}
-		r := analyze(t, openSynthetic(t, k), locks.Options{})
+		fs := openSynthetic(t, k)
+		h, err := hung.Analyze(t.Context(), fs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range h.Tasks {
+			if tk := &h.Tasks[i]; tk.Waits == "" || tk.Doing.Function == "" || len(h.Tasks) != 2 {
+				t.Errorf("started later: %v: hung: %+v", late, tk)
+			}
+		}
+		r := analyze(t, fs, locks.Options{})
 		if len(r.Graph.Holds) != 1 || (r.Graph.Tasks[r.Graph.Holds[0].Task].Gone != "") != late {
 			t.Errorf("started later: %v: %+v %+v", late, r.Graph.Holds, r.Graph.Tasks)
 		}
