@@ -82,7 +82,7 @@ func openAVML(s store, opt *options) (Image, error) {
 		total += p.end - p.start
 	}
 	a.facts.finish()
-	a.cache = newPageCache(snappyChunkMax, opt.cache, total/snappyChunkMax+uint64(len(a.blocks)), a.loadChunk)
+	a.cache = newPageCache(snappyChunkMax, opt.cache, total/snappyChunkMax+uint64(len(a.blocks)))
 	return a, nil
 }
 
@@ -95,28 +95,31 @@ func (a *avmlImage) find(addr uint64) int {
 	return i
 }
 
-// view returns the bytes from addr on to the end of the chunk or of the span.
-func (a *avmlImage) view(addr uint64) ([]byte, error) {
+// avmlPlace is where an address of memory is in the cache.
+type avmlPlace struct {
+	key, at uint64 // the chunk, and the byte in it
+	room    uint64 // bytes from there on to the end of the chunk or of the span
+}
+
+// place finds an address of memory.
+func (a *avmlImage) place(addr uint64) (avmlPlace, error) {
 	i := a.find(addr)
 	if i < 0 {
-		return nil, &ReadError{Addr: addr, Kind: ErrMissing, Offset: -1}
+		return avmlPlace{}, &ReadError{Addr: addr, Kind: ErrMissing, Offset: -1}
 	}
 	sp := a.spans[i]
 	b := a.blocks[sp.block]
 	chunks, err := a.chunks(b)
 	if err != nil {
-		return nil, a.ioError(addr, b.off, err)
+		return avmlPlace{}, a.ioError(addr, b.off, err)
 	}
 	n := chunks.find(addr - b.start)
 	if n < 0 {
-		return nil, a.brokenError(addr, chunks)
+		return avmlPlace{}, a.brokenError(addr, chunks)
 	}
-	data, err := a.cache.page(uint64(sp.block)<<32 | uint64(n))
-	if err != nil {
-		return nil, errorAt(err, addr)
-	}
-	data = data[addr-b.start-chunks.list[n].at:]
-	return data[:min(uint64(len(data)), sp.end-addr)], nil
+	c := &chunks.list[n]
+	at := addr - b.start - c.at
+	return avmlPlace{uint64(sp.block)<<32 | uint64(n), at, min(uint64(c.plain())-at, sp.end-addr)}, nil
 }
 
 // brokenError is the error for memory behind the place where a block's stream
@@ -154,40 +157,69 @@ func (a *avmlImage) ReadPhys(buf []byte, addr uint64) (int, error) {
 		if at < addr {
 			return done, &ReadError{Addr: addr, Kind: ErrMissing, Offset: -1}
 		}
-		data, err := a.view(at)
+		p, err := a.place(at)
 		if err != nil {
 			return done, err
 		}
-		done += copy(buf[done:], data)
+		n, err := a.readChunk(buf[done:][:min(uint64(len(buf)-done), p.room)], p)
+		if err != nil {
+			return done, errorAt(err, at)
+		}
+		done += n
 	}
 	return done, nil
 }
 
-// ViewPhys implements Image.
-func (a *avmlImage) ViewPhys(addr uint64, n int) ([]byte, error) {
-	if n >= 0 {
-		data, err := a.view(addr)
-		if err != nil {
-			return nil, err
-		}
-		if n <= len(data) {
-			return data[:n:n], nil
-		}
+func (a *avmlImage) readChunk(buf []byte, p avmlPlace) (int, error) {
+	if n, ok := a.cache.read(buf, p.key, p.at); ok {
+		return n, nil
 	}
-	return copyPhys(a, addr, n)
+	chunk, err := a.fetch(p.key)
+	if err != nil {
+		return 0, err
+	}
+	return chunk.finish(buf, p.at), nil
 }
 
-// loadChunk unpacks a chunk for the cache. The key has the number of the block
-// in its upper half.
-func (a *avmlImage) loadChunk(key uint64) ([]byte, error) {
-	b := a.blocks[key>>32]
-	chunks, err := a.chunks(b)
-	if err != nil {
-		return nil, a.ioError(b.start, b.off, err)
+// ViewPhys implements Image.
+func (a *avmlImage) ViewPhys(addr uint64, n int) ([]byte, error) {
+	if n < 0 {
+		return copyPhys(a, addr, n) // which says what is wrong
 	}
-	c := chunks.list[uint32(key)]
-	data := make([]byte, c.plain())
-	return data, a.unpackChunk(data, b, c)
+	p, err := a.place(addr)
+	if err != nil {
+		return nil, err
+	}
+	if uint64(n) > p.room {
+		return copyPhys(a, addr, n)
+	}
+	data := a.cache.view(p.key)
+	if data == nil {
+		chunk, err := a.fetch(p.key)
+		if err != nil {
+			return nil, errorAt(err, addr)
+		}
+		data = chunk.keep()
+	}
+	return data[p.at:][:n:n], nil
+}
+
+// fetch unpacks a chunk into the cache, and pins it. The key has the number of the block
+// in its upper half.
+func (a *avmlImage) fetch(key uint64) (*cachedPage, error) {
+	return a.cache.fetch(key, func(page *cachedPage) error {
+		b := a.blocks[key>>32]
+		chunks, err := a.chunks(b)
+		if err != nil {
+			return a.ioError(b.start, b.off, err)
+		}
+		c := chunks.list[uint32(key)]
+		if n := int(c.plain()); cap(page.mem) < n {
+			page.mem = make([]byte, n)
+		}
+		page.data = page.mem[:c.plain()]
+		return a.unpackChunk(page.data, b, c)
+	})
 }
 
 // unpackChunk unpacks a chunk into dst, which has its unpacked length. Errors

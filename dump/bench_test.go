@@ -6,6 +6,7 @@ import (
 	"math/rand"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -105,13 +106,13 @@ func newBare(b *testing.B, img *kdumpImage, pfns []uint64) *bareDecoder {
 
 // run decompresses the pages from one index to another.
 func (d *bareDecoder) run(b *testing.B, from, to int) time.Duration {
-	start := time.Now()
+	start := processorTime()
 	for i := from; i < to; i++ {
 		if err := d.dec.decode(d.codecs[i], d.dst, d.packed[i]); err != nil {
 			b.Fatal(err)
 		}
 	}
-	return time.Since(start)
+	return processorTime() - start
 }
 
 // packedPages are the pages that are packed and not the shared page of zeros,
@@ -136,55 +137,81 @@ func packedPages(b *testing.B, img *kdumpImage) []uint64 {
 	return pfns
 }
 
-// BenchmarkReadMiss reads eight bytes of each of 1,024 random pages that are
-// not in the cache. The ratio is to bare decompression of the same pages.
+// BenchmarkReadMiss reads eight bytes of random pages that are not in the cache:
+// while it fills up, and once it is full, when each page takes the place of another.
+// The ratio is to bare decompression of the same pages in the same order, in
+// processor time where that can be had.
 func BenchmarkReadMiss(b *testing.B) {
-	const block = 1024
 	for _, codec := range benchCodecs {
-		b.Run(string(codec), func(b *testing.B) {
-			img := benchKdump(b, codec)
-			pfns := packedPages(b, img)
-			bare := newBare(b, img, pfns)
-			var buf [8]byte
-			miss := func(from, to int) time.Duration {
-				start := time.Now()
-				for _, pfn := range pfns[from:to] {
-					if _, err := img.ReadPhys(buf[:], pfn<<12+128); err != nil {
-						b.Fatal(err)
-					}
-				}
-				return time.Since(start)
-			}
-			var missTime time.Duration
-			var ratios []float64
-			at, n := 0, 0
-			for b.Loop() {
-				if at+block > len(pfns) {
-					at = 0
-					img.cache = newPageCache(4096, defaultCache(), benchPages, img.loadPage)
-				}
-				// Whoever comes second finds the packed pages in the processor's
-				// cache: they take turns.
-				var bareNow, missNow time.Duration
-				if n%2 == 0 {
-					bareNow = bare.run(b, at, at+block)
-				}
-				missNow = miss(at, at+block)
-				if n%2 == 1 {
-					bareNow = bare.run(b, at, at+block)
-				}
-				missTime += missNow
-				ratios = append(ratios, float64(missNow)/float64(bareNow))
-				at, n = at+block, n+1
-			}
-			pages := float64(n * block)
-			b.ReportMetric(missTime.Seconds()*1e9/pages, "ns/page")
-			b.ReportMetric(pages/missTime.Seconds(), "pages/s")
-			// The median, for a busy machine interrupts one or the other.
-			slices.Sort(ratios)
-			b.ReportMetric(ratios[len(ratios)/2], "x-bare")
-		})
+		img := benchKdump(b, codec)
+		pfns := packedPages(b, img)
+		bare := newBare(b, img, pfns)
+		var buf [8]byte
+		read := func(addr uint64) error {
+			_, err := img.ReadPhys(buf[:], addr)
+			return err
+		}
+		view := func(addr uint64) error {
+			_, err := img.ViewPhys(addr, len(buf))
+			return err
+		}
+		b.Run(string(codec)+"/filling", func(b *testing.B) { benchMisses(b, img, fixed(256<<20), pfns, bare, read) })
+		b.Run(string(codec)+"/full", func(b *testing.B) { benchMisses(b, img, fixed(8<<20), pfns, bare, read) })
+		b.Run(string(codec)+"/fullViews", func(b *testing.B) { benchMisses(b, img, fixed(8<<20), pfns, bare, view) })
 	}
+}
+
+// benchMisses has blocks of the pages read and unpacked bare in turn. A cache that
+// has room for all pages is emptied before they come again; any other has long lost
+// a page by then.
+func benchMisses(b *testing.B, img *kdumpImage, size budget, pfns []uint64, bare *bareDecoder, read func(addr uint64) error) {
+	const block = 1024
+	at, n := len(pfns), 0
+	var missTime time.Duration
+	var ratios []float64
+	miss := func() time.Duration {
+		start := processorTime()
+		for _, pfn := range pfns[at : at+block] {
+			if err := read(pfn<<12 + 128); err != nil {
+				b.Fatal(err)
+			}
+		}
+		return processorTime() - start
+	}
+	img.cache = newPageCache(4096, size, benchPages)
+	loads := img.cache.loads
+	for b.Loop() {
+		if at+block > len(pfns) {
+			if at = 0; size.first>>12 >= benchPages {
+				img.cache = newPageCache(4096, size, benchPages)
+				loads = img.cache.loads
+				runtime.GC()
+			}
+		}
+		// Whoever comes second finds the packed pages in the processor's cache:
+		// they take turns.
+		var bareNow, missNow time.Duration
+		if n%2 == 0 {
+			bareNow = bare.run(b, at, at+block)
+		}
+		before := loads()
+		missNow = miss()
+		if loads()-before < block*98/100 {
+			b.Fatalf("%d of %d pages were missed", loads()-before, block)
+		}
+		if n%2 == 1 {
+			bareNow = bare.run(b, at, at+block)
+		}
+		missTime += missNow
+		ratios = append(ratios, float64(missNow)/float64(bareNow))
+		at, n = at+block, n+1
+	}
+	pages := float64(n * block)
+	b.ReportMetric(missTime.Seconds()*1e9/pages, "ns/page")
+	b.ReportMetric(pages/missTime.Seconds(), "pages/s")
+	// The median, for a busy machine interrupts one or the other.
+	slices.Sort(ratios)
+	b.ReportMetric(ratios[len(ratios)/2], "x-bare")
 }
 
 // BenchmarkReadSequential reads all pages in order through the cache; the ratio
@@ -201,7 +228,7 @@ func BenchmarkReadSequential(b *testing.B) {
 			buf := make([]byte, 4096)
 			var bareTime, readTime time.Duration
 			for b.Loop() {
-				img.cache = newPageCache(4096, defaultCache(), benchPages, img.loadPage)
+				img.cache = newPageCache(4096, defaultCache(), benchPages)
 				bareTime += bare.run(b, 0, benchPages)
 				start := time.Now()
 				for pfn := range uint64(benchPages) {
@@ -222,7 +249,7 @@ func BenchmarkReadSequential(b *testing.B) {
 // 1,000 pages, and of so many that each read also waits for memory.
 func BenchmarkReadHit(b *testing.B) {
 	img := benchKdump(b, dumpwriter.LZO)
-	img.cache = newPageCache(4096, fixed(256<<20), benchPages, img.loadPage)
+	img.cache = newPageCache(4096, fixed(256<<20), benchPages)
 	all := packedPages(b, img)
 	for _, pfns := range [][]uint64{all[:1000], all} {
 		b.Run(fmt.Sprintf("%dpages", len(pfns)), func(b *testing.B) { benchHits(b, img, pfns) })

@@ -93,20 +93,28 @@ func (p *kdumpPart) useDescCache(opt *options) {
 		return
 	}
 	blocks := p.present.total/descBlock + 1
-	load := func(block uint64) ([]byte, error) {
-		return p.descriptors(block*descBlock, descBlock, nil)
-	}
-	p.descs = &descCache{newPageCache(descBlock*descSize, opt.cache.part(8), blocks, load)}
+	p.descs = &descCache{newPageCache(descBlock*descSize, opt.cache.part(8), blocks)}
 }
 
 func (c *descCache) get(p *kdumpPart, index uint64) (pageDesc, error) {
-	data, err := c.blocks.page(index / descBlock)
-	if err != nil {
-		return pageDesc{}, err
+	block, at := index/descBlock, index%descBlock*descSize
+	var buf [descSize]byte
+	n, ok := c.blocks.read(buf[:], block, at)
+	if !ok {
+		page, err := c.blocks.fetch(block, func(page *cachedPage) (err error) {
+			page.data, err = p.descriptors(block*descBlock, descBlock, page.mem)
+			if page.data != nil {
+				page.mem = page.data
+			}
+			return err
+		})
+		if err != nil {
+			return pageDesc{}, err
+		}
+		n = page.finish(buf[:], at)
 	}
-	at := index % descBlock * descSize
-	if at+descSize > uint64(len(data)) {
+	if n < descSize {
 		return pageDesc{}, errCutShort
 	}
-	return p.parseDesc(data[at:]), nil
+	return p.parseDesc(buf[:]), nil
 }

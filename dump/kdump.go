@@ -70,7 +70,7 @@ func openKdump(stores []store, opt *options) (Image, error) {
 		pages += p.present.total
 		p.useDescCache(opt)
 	}
-	img.cache = newPageCache(h.blockSize, opt.cache, pages, img.loadPage)
+	img.cache = newPageCache(h.blockSize, opt.cache, pages)
 	img.ahead = newReadAhead(img)
 	return img, nil
 }
@@ -136,37 +136,6 @@ func (k *kdumpImage) absent(pfn uint64) *ReadError {
 	return e
 }
 
-// page returns the bytes of a page, and whether they lie in a mapping, where
-// touching them can fault.
-func (k *kdumpImage) page(pfn uint64) (data []byte, mapped bool, err error) {
-	if data := k.cache.get(pfn); data != nil {
-		return data, false, nil
-	}
-	return k.missedPage(pfn)
-}
-
-// missedPage finds a page that is not in the cache. Pages that lie unpacked in
-// a mapping need no place in it.
-func (k *kdumpImage) missedPage(pfn uint64) (data []byte, mapped bool, err error) {
-	err = Guard(func() error {
-		p, d, err := k.locate(pfn)
-		if err != nil {
-			return err
-		}
-		if d.codec() == CodecRaw && p.file.mapped() {
-			data, err = p.rawPage(d, k.pageSize)
-			return k.pageError(pfn, p, d, err)
-		}
-		return nil
-	})
-	if data != nil || err != nil {
-		return data, true, err
-	}
-	k.ahead.missed(pfn)
-	data, err = k.cache.fetch(pfn)
-	return data, false, err
-}
-
 // locate finds the file and the descriptor of a page.
 func (k *kdumpImage) locate(pfn uint64) (*kdumpPart, pageDesc, error) {
 	p := k.part(pfn)
@@ -182,30 +151,79 @@ func (k *kdumpImage) locate(pfn uint64) (*kdumpPart, pageDesc, error) {
 	return p, d, nil
 }
 
-// loadPage unpacks a page into memory of its own, for the cache.
-func (k *kdumpImage) loadPage(pfn uint64) (data []byte, err error) {
-	dec := k.decoders.Get().(*decoder)
+// packedPage is where a page is in the files.
+type packedPage struct {
+	part *kdumpPart
+	desc pageDesc
+}
+
+// search finds a page: data is the page itself if it lies unpacked in a mapping, where
+// touching it can fault. Such pages need no place in the cache.
+func (k *kdumpImage) search(pfn uint64) (at packedPage, data []byte, err error) {
 	err = Guard(func() error {
 		p, d, err := k.locate(pfn)
 		if err != nil {
 			return err
 		}
-		if z := p.zero.Load(); z != nil && z.desc == d {
-			data = z.data
-			return nil
-		}
-		buf := k.cache.newPage(k.pageSize, &dec.chunk)
-		if err := p.unpack(dec, d, buf); err != nil {
+		if at = (packedPage{p, d}); d.codec() == CodecRaw && p.file.mapped() {
+			data, err = p.rawPage(d, k.pageSize)
 			return k.pageError(pfn, p, d, err)
 		}
-		if isZero(buf) {
-			p.zero.CompareAndSwap(nil, &zeroPage{d, buf})
-		}
-		data = buf
 		return nil
 	})
-	k.decoders.Put(dec)
-	return data, err
+	return at, data, err
+}
+
+// cached returns a page that is not in the cache, or was not a moment ago, pinned.
+func (k *kdumpImage) cached(pfn uint64, at packedPage) (*cachedPage, error) {
+	return k.cache.fetch(pfn, func(page *cachedPage) error {
+		if data, ok := at.part.zeroPage(at.desc); ok {
+			page.data = data
+			return nil
+		}
+		dec := k.decoders.Get().(*decoder)
+		defer k.decoders.Put(dec)
+		if page.mem == nil {
+			page.mem = k.cache.newPage(k.pageSize, &dec.chunk)
+		}
+		page.data = page.mem
+		return Guard(func() error {
+			return k.pageError(pfn, at.part, at.desc, at.part.unpackInto(dec, at.desc, page.mem))
+		})
+	})
+}
+
+// zeroPage returns the page of zeros that many descriptors of a file share, if d is one
+// of those and the page is known.
+func (p *kdumpPart) zeroPage(d pageDesc) (data []byte, ok bool) {
+	if z := p.zero.Load(); z != nil && z.desc == d {
+		return z.data, true
+	}
+	return nil, false
+}
+
+// pageOnce returns the page of a descriptor around the cache: from a mapping, the shared
+// page of zeros, or buf, filled.
+func (p *kdumpPart) pageOnce(dec *decoder, d pageDesc, buf []byte) ([]byte, error) {
+	if data, ok := p.zeroPage(d); ok {
+		return data, nil
+	}
+	if d.codec() == CodecRaw && p.file.mapped() {
+		return p.rawPage(d, len(buf))
+	}
+	if err := p.unpackInto(dec, d, buf); err != nil {
+		return nil, err
+	}
+	return buf, nil
+}
+
+// unpackInto is unpack, and remembers the descriptor of a page of zeros.
+func (p *kdumpPart) unpackInto(dec *decoder, d pageDesc, dst []byte) error {
+	err := p.unpack(dec, d, dst)
+	if err == nil && p.zero.Load() == nil && isZero(dst) {
+		p.zero.CompareAndSwap(nil, &zeroPage{d, make([]byte, len(dst))})
+	}
+	return err
 }
 
 // unpack reads the page of a descriptor into dst.
@@ -284,16 +302,7 @@ func (k *kdumpImage) ReadPhys(buf []byte, addr uint64) (int, error) {
 		if at < addr {
 			return done, &ReadError{Addr: addr, Kind: ErrMissing, Offset: -1}
 		}
-		data, mapped, err := k.page(at >> k.pageShift)
-		if err != nil {
-			return done, errorAt(err, at)
-		}
-		data = data[at&uint64(k.pageSize-1):]
-		if !mapped {
-			done += copy(buf[done:], data)
-			continue
-		}
-		n, err := guardedCopy(buf[done:], data, at)
+		n, err := k.readPage(buf[done:], at)
 		if err != nil {
 			return done, err
 		}
@@ -302,17 +311,55 @@ func (k *kdumpImage) ReadPhys(buf []byte, addr uint64) (int, error) {
 	return done, nil
 }
 
+// readPage copies the memory at a physical address up to the end of its page.
+func (k *kdumpImage) readPage(buf []byte, addr uint64) (int, error) {
+	pfn, at := addr>>k.pageShift, addr&uint64(k.pageSize-1)
+	if n, ok := k.cache.read(buf, pfn, at); ok {
+		return n, nil
+	}
+	place, data, err := k.search(pfn)
+	switch {
+	case data != nil:
+		return guardedCopy(buf, data[at:], addr)
+	case err == nil:
+		k.ahead.missed(pfn)
+		page, err := k.cached(pfn, place)
+		if err == nil {
+			return page.finish(buf, at), nil
+		}
+		return 0, errorAt(err, addr)
+	}
+	return 0, errorAt(err, addr)
+}
+
 // ViewPhys implements Image.
 func (k *kdumpImage) ViewPhys(addr uint64, n int) ([]byte, error) {
-	at := addr & uint64(k.pageSize-1)
+	pfn, at := addr>>k.pageShift, addr&uint64(k.pageSize-1)
 	if n < 0 || at+uint64(n) > uint64(k.pageSize) {
 		return copyPhys(k, addr, n)
 	}
-	data, _, err := k.page(addr >> k.pageShift)
-	if err != nil {
-		return nil, errorAt(err, addr)
+	data := k.cache.view(pfn)
+	if data == nil {
+		var err error
+		if data, err = k.missedView(pfn); err != nil {
+			return nil, errorAt(err, addr)
+		}
 	}
 	return data[at:][:n:n], nil
+}
+
+// missedView returns a page that is not in the cache, for the caller to keep.
+func (k *kdumpImage) missedView(pfn uint64) ([]byte, error) {
+	place, data, err := k.search(pfn)
+	if data != nil || err != nil {
+		return data, err
+	}
+	k.ahead.missed(pfn)
+	page, err := k.cached(pfn, place)
+	if err != nil {
+		return nil, err
+	}
+	return page.keep(), nil
 }
 
 // Ranges implements Image.

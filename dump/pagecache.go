@@ -1,7 +1,6 @@
 package dump
 
 import (
-	"errors"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -10,9 +9,12 @@ import (
 // pageCache keeps decompressed pages, bounded in bytes. A hit takes no lock:
 // it compares eight tags that lie in one line of the processor's cache and
 // follows one pointer. Misses of the same page at the same time decompress it
-// once. A page's memory belongs to the garbage collector and is never used
-// again for another page, so that callers may keep what they got for as long
-// as they like; the bound is on what the cache itself holds on to.
+// once.
+//
+// A page of which a view was given away belongs to the garbage collector, so that
+// callers may keep it for as long as they like; the bound is on what the cache
+// itself holds on to. A page that was only copied from gives its memory to the
+// page that takes its place: see pageState.
 //
 // It begins small and doubles as long as that pays: while at least one in
 // regretShare of the misses would have been hits in a cache twice as large. Pages
@@ -24,10 +26,19 @@ type pageCache struct {
 	grown  atomic.Uint64 // mask of the bits of the hash that tell which multiple of first
 	most   uint64        // the largest mask
 	shards [cacheShards]cacheShard
-	load   func(key uint64) ([]byte, error)
 	chunks atomic.Int64 // that may still be made, see newPage
 
 	misses, regrets atomic.Uint64 // since the last time that growing was thought of
+}
+
+// cacheShard serializes the misses of the sets that share it.
+type cacheShard struct {
+	mu      sync.Mutex
+	flights []*cachedPage // being loaded
+	spare   *cachedPage   // one that had to go and that nobody needs, for the next one
+	hand    uint32        // of the clock, see cacheSet.victim
+	loads   uint64        // so far
+	_       [64]byte      // keeps neighbours out of each other's cache line
 }
 
 // budget is the memory for a cache of pages, in bytes.
@@ -40,43 +51,15 @@ func (b budget) part(divisor int64) budget { return budget{b.first / divisor, b.
 func fixed(size int64) budget { return budget{size, size} }
 
 const (
-	cacheWays   = 8
 	cacheShards = 64
 	chunkPages  = 16
 	regretShare = 8
 )
 
-// cacheSet holds the pages whose numbers hash to the same place. The tag of a
-// way is the page's number plus one; it is only a hint, and the page itself
-// says which one it is.
-type cacheSet struct {
-	tags  [cacheWays]atomic.Uint64
-	pages [cacheWays]atomic.Pointer[cachedPage]
-	// gone are tags, cut short, of pages that had to go, kept by the shard's lock.
-	gone [cacheWays]uint32
-}
-
-// cachedPage is one page. Once loaded it is fixed but for its mark of use.
-type cachedPage struct {
-	key    uint64
-	data   []byte
-	err    error          // why it could not be loaded; then it enters no set
-	used   atomic.Uint32  // set by hits, cleared when the clock's hand passes
-	loaded sync.WaitGroup // for those who want it while it is being loaded
-}
-
-// cacheShard serializes the misses of the sets that share it.
-type cacheShard struct {
-	mu      sync.Mutex
-	flights []*cachedPage // being loaded
-	hand    uint32
-	_       [24]byte // keeps neighbours out of each other's cache line
-}
-
 // newPageCache makes a cache within a budget, and of not much more than the number
 // of pages there are.
-func newPageCache(pageSize uint64, size budget, pages uint64, load func(uint64) ([]byte, error)) *pageCache {
-	c := &pageCache{first: setsFor(size.first, pageSize, pages), load: load}
+func newPageCache(pageSize uint64, size budget, pages uint64) *pageCache {
+	c := &pageCache{first: setsFor(size.first, pageSize, pages)}
 	for most := setsFor(size.most, pageSize, pages); c.first*(c.most+1)*2 <= most; {
 		c.most = c.most<<1 | 1
 	}
@@ -92,6 +75,39 @@ func setsFor(size int64, pageSize, pages uint64) uint64 {
 		slots = 2 * pages // half-empty sets seldom overflow
 	}
 	return max(1, min(slots/cacheWays, 1<<31))
+}
+
+// setOf spreads neighbouring pages over all sets: multiplication by the golden
+// ratio, then a reduction of the upper half to the number of sets of the smallest
+// size. The cache grows by copies of those, of which the lower half chooses one.
+func (c *pageCache) setOf(key, grown uint64) uint64 {
+	h := key * 0x9e3779b97f4a7c15
+	return (h>>32)*c.first>>32 + c.first*(h&grown)
+}
+
+// find returns a page that is in the cache, or nil.
+func (c *pageCache) find(key uint64) *cachedPage {
+	return c.sets[c.setOf(key, c.grown.Load())].find(key)
+}
+
+// has tells whether a page is in the cache.
+func (c *pageCache) has(key uint64) bool { return c.find(key) != nil }
+
+// view returns a page that is in the cache, for the caller to keep, or nil.
+func (c *pageCache) view(key uint64) []byte {
+	if p := c.find(key); p != nil {
+		return p.view(key)
+	}
+	return nil
+}
+
+// read copies the bytes of a page from its byte at on into buf. It tells whether
+// the page is in the cache.
+func (c *pageCache) read(buf []byte, key, at uint64) (n int, ok bool) {
+	if p := c.find(key); p != nil {
+		return p.read(buf, key, at)
+	}
+	return 0, false
 }
 
 // newPage returns memory for a page to load. Pages that are loaded while the
@@ -111,99 +127,6 @@ func (c *pageCache) newPage(size int, chunk *[]byte) []byte {
 	return page
 }
 
-// setOf spreads neighbouring pages over all sets: multiplication by the golden
-// ratio, then a reduction of the upper half to the number of sets of the smallest
-// size. The cache grows by copies of those, of which the lower half chooses one.
-func (c *pageCache) setOf(key, grown uint64) uint64 {
-	h := key * 0x9e3779b97f4a7c15
-	return (h>>32)*c.first>>32 + c.first*(h&grown)
-}
-
-// get returns a page that is in the cache, or nil.
-func (c *pageCache) get(key uint64) []byte {
-	if p := c.sets[c.setOf(key, c.grown.Load())].find(key); p != nil {
-		return p.data
-	}
-	return nil
-}
-
-// find returns a page that is in the set, or nil.
-func (set *cacheSet) find(key uint64) *cachedPage {
-	for i := range set.tags {
-		if set.tags[i].Load() != key+1 {
-			continue
-		}
-		if p := set.pages[i].Load(); p != nil && p.key == key {
-			if p.used.Load() == 0 {
-				p.used.Store(1)
-			}
-			return p
-		}
-	}
-	return nil
-}
-
-// page returns a page, loading it if need be.
-func (c *pageCache) page(key uint64) ([]byte, error) {
-	if data := c.get(key); data != nil {
-		return data, nil
-	}
-	return c.fetch(key)
-}
-
-var errLoadPanicked = errors.New("loading the page panicked")
-
-// fetch loads a page, or waits for the one who is loading it.
-func (c *pageCache) fetch(key uint64) ([]byte, error) {
-	shard := &c.shards[c.setOf(key, 0)%cacheShards] // the same however large the cache is
-	shard.mu.Lock()
-	set, found := c.place(key, shard)
-	if found != nil {
-		shard.mu.Unlock()
-		return found.data, nil
-	}
-	for _, p := range shard.flights {
-		if p.key == key {
-			shard.mu.Unlock()
-			p.loaded.Wait()
-			return p.data, p.err
-		}
-	}
-	p := &cachedPage{key: key, err: errLoadPanicked}
-	p.loaded.Add(1)
-	shard.flights = append(shard.flights, p)
-	regret := set.forget(key)
-	shard.mu.Unlock()
-	c.consider(regret)
-
-	defer func() {
-		shard.mu.Lock()
-		if p.err == nil {
-			set.insert(p, &shard.hand)
-		}
-		shard.land(p)
-		shard.mu.Unlock()
-		p.loaded.Done()
-	}()
-	p.data, p.err = c.load(key)
-	return p.data, p.err
-}
-
-// place returns the set of a page, and the page if it is there or where it was
-// before the cache last grew, from where it then moves. The caller holds the
-// shard's lock.
-func (c *pageCache) place(key uint64, shard *cacheShard) (*cacheSet, *cachedPage) {
-	grown := c.grown.Load()
-	set := &c.sets[c.setOf(key, grown)]
-	p := set.find(key)
-	if old := &c.sets[c.setOf(key, grown>>1)]; p == nil && old != set {
-		if p = old.find(key); p != nil {
-			set.insert(p, &shard.hand)
-		}
-	}
-	return set, p
-}
-
 // consider counts a miss, and whether a larger cache would have had the page. After
 // enough of them it decides whether to grow.
 func (c *pageCache) consider(regret bool) {
@@ -221,54 +144,6 @@ func (c *pageCache) consider(regret bool) {
 	if regrets*regretShare >= misses {
 		c.grown.CompareAndSwap(grown, grown<<1|1)
 	}
-}
-
-// land removes a flight that has ended.
-func (s *cacheShard) land(p *cachedPage) {
-	last := len(s.flights) - 1
-	for i := range s.flights {
-		if s.flights[i] == p {
-			s.flights[i] = s.flights[last]
-			break
-		}
-	}
-	s.flights[last] = nil
-	s.flights = s.flights[:last]
-}
-
-// insert puts a page into the set: into a free way, or into the first one that
-// was not used since the hand last passed. The caller holds the shard's lock.
-// The page is stored before its tag, so that a reader who sees a new tag finds
-// the page, and one who sees an old tag finds that the page is another.
-func (s *cacheSet) insert(p *cachedPage, hand *uint32) {
-	at := -1
-	for i := range s.tags {
-		if s.tags[i].Load() == 0 {
-			at = i
-			break
-		}
-	}
-	for at < 0 {
-		*hand++
-		i := *hand % cacheWays
-		if s.pages[i].Load().used.Swap(0) == 0 {
-			at = int(i)
-			s.gone[i] = uint32(s.tags[i].Load())
-		}
-	}
-	s.pages[at].Store(p)
-	s.tags[at].Store(p.key + 1)
-}
-
-// forget tells whether a page was among the last that had to go from the set.
-func (s *cacheSet) forget(key uint64) bool {
-	for i := range s.gone {
-		if s.gone[i] == uint32(key+1) {
-			s.gone[i] = 0
-			return true
-		}
-	}
-	return false
 }
 
 // defaultCache is the memory for a cache if the caller gives no bound: it begins

@@ -3,6 +3,7 @@ package dump
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"math/rand"
 	"sync"
 	"sync/atomic"
@@ -10,28 +11,79 @@ import (
 	"time"
 )
 
-func numberedPage(key uint64) ([]byte, error) {
-	page := make([]byte, 64)
-	binary.LittleEndian.PutUint64(page, key)
-	return page, nil
+// loadNumbered loads a page that has its number in each word.
+func loadNumbered(p *cachedPage) error {
+	if p.mem == nil {
+		p.mem = make([]byte, 64)
+	}
+	for i := 0; i < len(p.mem); i += 8 {
+		binary.LittleEndian.PutUint64(p.mem[i:], p.key.Load())
+	}
+	p.data = p.mem
+	return nil
+}
+
+// readOrLoad reads a page of 64 bytes, and checks that it is the right one.
+func (c *pageCache) readOrLoad(key uint64, load loadFunc) error {
+	var buf [64]byte
+	n, ok := c.read(buf[:], key, 0)
+	if !ok {
+		p, err := c.fetch(key, load)
+		if err != nil {
+			return err
+		}
+		n = p.finish(buf[:], 0)
+	}
+	return checkNumbered(buf[:n], key)
+}
+
+// viewOrLoad returns a page for the caller to keep.
+func (c *pageCache) viewOrLoad(key uint64, load loadFunc) ([]byte, error) {
+	if data := c.view(key); data != nil {
+		return data, nil
+	}
+	p, err := c.fetch(key, load)
+	if err != nil {
+		return nil, err
+	}
+	return p.keep(), nil
+}
+
+// loads is how many pages were loaded so far.
+func (c *pageCache) loads() (n int64) {
+	for i := range c.shards {
+		s := &c.shards[i]
+		s.mu.Lock()
+		n += int64(s.loads)
+		s.mu.Unlock()
+	}
+	return n
+}
+
+func checkNumbered(page []byte, key uint64) error {
+	for i := 0; i < 64; i += 8 {
+		if got := binary.LittleEndian.Uint64(page[i:]); got != key {
+			return fmt.Errorf("page %d has the number %d in its byte %d", key, got, i)
+		}
+	}
+	return nil
 }
 
 // TestPageCacheBound: the cache holds no more than it may, and gives the right
 // page whatever it has thrown out.
 func TestPageCacheBound(t *testing.T) {
 	const pages = 64
-	c := newPageCache(64, fixed(pages*64), 1<<20, numberedPage)
+	c := newPageCache(64, fixed(pages*64), 1<<20)
 	rng := rand.New(rand.NewSource(1))
 	for range 20_000 {
 		key := uint64(rng.Intn(1000))
-		data, err := c.page(key)
-		if err != nil || binary.LittleEndian.Uint64(data) != key {
-			t.Fatalf("page %d: %x, %v", key, data, err)
+		if err := c.readOrLoad(key, loadNumbered); err != nil {
+			t.Fatal(err)
 		}
 	}
 	held := 0
 	for key := range uint64(1000) {
-		if c.get(key) != nil {
+		if c.has(key) {
 			held++
 		}
 	}
@@ -43,17 +95,18 @@ func TestPageCacheBound(t *testing.T) {
 // TestPageCacheKeeps: pages in use stay while others pass by.
 func TestPageCacheKeeps(t *testing.T) {
 	var loads atomic.Int64
-	c := newPageCache(64, fixed(1024*64), 1<<20, func(key uint64) ([]byte, error) {
-		if key < 100 {
+	c := newPageCache(64, fixed(1024*64), 1<<20)
+	load := func(p *cachedPage) error {
+		if p.key.Load() < 100 {
 			loads.Add(1)
 		}
-		return numberedPage(key)
-	})
+		return loadNumbered(p)
+	}
 	for i := range uint64(50_000) {
-		if _, err := c.page(1000 + i); err != nil {
+		if err := c.readOrLoad(1000+i, load); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := c.page(i % 100); err != nil {
+		if err := c.readOrLoad(i%100, load); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -64,11 +117,7 @@ func TestPageCacheKeeps(t *testing.T) {
 
 // TestPageCacheOnce: a working set that fits is loaded once, each page.
 func TestPageCacheOnce(t *testing.T) {
-	var loads atomic.Int64
-	c := newPageCache(4096, fixed(256<<20), 1<<18, func(key uint64) ([]byte, error) {
-		loads.Add(1)
-		return numberedPage(key)
-	})
+	c := newPageCache(4096, fixed(256<<20), 1<<18)
 	rng := rand.New(rand.NewSource(1))
 	set := map[uint64]bool{}
 	for len(set) < 11_300 {
@@ -76,37 +125,35 @@ func TestPageCacheOnce(t *testing.T) {
 	}
 	for range 3 {
 		for key := range set {
-			if _, err := c.page(key); err != nil {
+			if err := c.readOrLoad(key, loadNumbered); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
-	if n := loads.Load(); n != int64(len(set)) {
+	if n := c.loads(); n != int64(len(set)) {
 		t.Errorf("%d pages were loaded %d times", len(set), n)
 	}
 }
 
 // TestPageCacheFlight: who wants a page that is being loaded waits for it.
 func TestPageCacheFlight(t *testing.T) {
-	var loads atomic.Int64
-	c := newPageCache(64, fixed(1<<20), 1<<20, func(key uint64) ([]byte, error) {
-		loads.Add(1)
+	c := newPageCache(64, fixed(1<<20), 1<<20)
+	slow := func(p *cachedPage) error {
 		time.Sleep(time.Millisecond)
-		return numberedPage(key)
-	})
+		return loadNumbered(p)
+	}
 	var wg sync.WaitGroup
 	for g := range 16 {
 		wg.Go(func() {
 			for key := range uint64(20) {
-				data, err := c.page(key)
-				if err != nil || binary.LittleEndian.Uint64(data) != key {
-					t.Errorf("goroutine %d, page %d: %x, %v", g, key, data, err)
+				if err := c.readOrLoad(key, slow); err != nil {
+					t.Errorf("goroutine %d: %v", g, err)
 				}
 			}
 		})
 	}
 	wg.Wait()
-	if n := loads.Load(); n != 20 {
+	if n := c.loads(); n != 20 {
 		t.Errorf("20 pages were loaded %d times", n)
 	}
 }
@@ -115,21 +162,11 @@ func TestPageCacheFlight(t *testing.T) {
 // the loader leaves nobody waiting.
 func TestPageCacheErrors(t *testing.T) {
 	broken := errors.New("broken")
-	fail := true
-	c := newPageCache(64, fixed(1<<20), 1<<20, func(key uint64) ([]byte, error) {
-		if key == 7 {
-			panic("loader")
-		}
-		if fail {
-			return nil, broken
-		}
-		return numberedPage(key)
-	})
-	if _, err := c.page(1); err != broken {
+	c := newPageCache(64, fixed(1<<20), 1<<20)
+	if err := c.readOrLoad(1, func(*cachedPage) error { return broken }); err != broken {
 		t.Error(err)
 	}
-	fail = false
-	if _, err := c.page(1); err != nil {
+	if err := c.readOrLoad(1, loadNumbered); err != nil {
 		t.Error(err)
 	}
 	for range 2 {
@@ -139,34 +176,14 @@ func TestPageCacheErrors(t *testing.T) {
 					t.Error("the panic was lost")
 				}
 			}()
-			_, _ = c.page(7)
+			_ = c.readOrLoad(7, func(*cachedPage) error { panic("loader") })
 		}()
 	}
 }
 
-// TestPageCacheRace hammers a small cache from many sides.
-func TestPageCacheRace(t *testing.T) {
-	c := newPageCache(64, fixed(32*64), 1<<20, numberedPage)
-	var wg sync.WaitGroup
-	for g := range 8 {
-		wg.Go(func() {
-			rng := rand.New(rand.NewSource(int64(g)))
-			for range 20_000 {
-				key := uint64(rng.Intn(100))
-				data, err := c.page(key)
-				if err != nil || binary.LittleEndian.Uint64(data) != key {
-					t.Errorf("page %d: %x, %v", key, data, err)
-					return
-				}
-			}
-		})
-	}
-	wg.Wait()
-}
-
 // TestNewPage: pages do not share bytes, also where they share memory.
 func TestNewPage(t *testing.T) {
-	c := newPageCache(64, fixed(200*64), 1<<20, numberedPage)
+	c := newPageCache(64, fixed(200*64), 1<<20)
 	var chunk []byte
 	var pages [][]byte
 	for i := range 300 {
@@ -215,12 +232,11 @@ func TestPageCacheGrows(t *testing.T) {
 		}, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			cache := newPageCache(4096, budget{small * 4096, large * 4096}, 1<<20, numberedPage)
+			cache := newPageCache(4096, budget{small * 4096, large * 4096}, 1<<20)
 			for i := range 40 * small {
 				key := uint64(c.next(i))
-				data, err := cache.page(key)
-				if err != nil || binary.LittleEndian.Uint64(data) != key {
-					t.Fatalf("page %d: %x, %v", key, data, err)
+				if err := cache.readOrLoad(key, loadNumbered); err != nil {
+					t.Fatal(err)
 				}
 			}
 			if grown := cache.grown.Load() > 0; grown != c.grows {
@@ -231,7 +247,7 @@ func TestPageCacheGrows(t *testing.T) {
 			}
 			misses := 0
 			for key := range uint64(c.pages) {
-				if cache.get(key) == nil {
+				if !cache.has(key) {
 					misses++
 				}
 			}

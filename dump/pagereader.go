@@ -45,15 +45,7 @@ func (r *PageReader) Page(addr uint64, buf []byte) (data []byte, err error) {
 		if err != nil {
 			return err
 		}
-		if z := p.zero.Load(); z != nil && z.desc == d {
-			data = z.data
-			return nil
-		}
-		if d.codec() == CodecRaw {
-			data, err = p.rawPage(d, len(buf))
-		} else {
-			data, err = buf, p.unpack(&r.dec, d, buf)
-		}
+		data, err = p.pageOnce(&r.dec, d, buf)
 		return k.pageError(pfn, p, d, err)
 	})
 	if err != nil {

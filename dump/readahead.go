@@ -86,19 +86,15 @@ func (r *readAhead) start(s *stream, pfn uint64) {
 func (r *readAhead) unpack(first, end uint64) {
 	img := r.img
 	for pfn := first; pfn < end; pfn++ {
-		if img.cache.get(pfn) != nil {
+		if img.cache.has(pfn) {
 			continue
 		}
-		raw := false
-		err := Guard(func() error {
-			p, d, err := img.locate(pfn)
-			if err == nil {
-				raw = d.codec() == CodecRaw && p.file.mapped()
-			}
-			return err
-		})
-		if err == nil && !raw {
-			_, _ = img.cache.fetch(pfn) // the reader will meet the error
+		at, data, err := img.search(pfn)
+		if data != nil || err != nil {
+			continue // the reader will meet the error
+		}
+		if page, err := img.cached(pfn, at); err == nil {
+			page.state.unpin()
 		}
 	}
 }

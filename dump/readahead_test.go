@@ -1,22 +1,10 @@
 package dump
 
 import (
-	"sync/atomic"
 	"testing"
 
 	"github.com/kmortem/mortem/dump/dumpwriter"
 )
-
-// countLoads counts the pages that an image unpacks into its cache.
-func countLoads(img *kdumpImage) *atomic.Int64 {
-	var n atomic.Int64
-	load := img.cache.load
-	img.cache.load = func(pfn uint64) ([]byte, error) {
-		n.Add(1)
-		return load(pfn)
-	}
-	return &n
-}
 
 func smallKdump(t *testing.T) *kdumpImage {
 	t.Helper()
@@ -42,7 +30,6 @@ func smallKdump(t *testing.T) *kdumpImage {
 
 func TestReadAhead(t *testing.T) {
 	img := smallKdump(t)
-	loads := countLoads(img)
 	var buf [1]byte
 	read := func(from, to uint64) {
 		for pfn := from; pfn < to; pfn++ {
@@ -57,11 +44,11 @@ func TestReadAhead(t *testing.T) {
 	}
 	// The reader is taken for a runner now, and helpers have gone ahead of it.
 	read(0, firstRun)
-	if n, want := int(loads.Load()), firstRun+img.ahead.helpers*firstStretch; n != want {
+	if n, want := int(img.cache.loads()), firstRun+img.ahead.helpers*firstStretch; n != want {
 		t.Errorf("after %d pages in a row %d were unpacked; want %d", firstRun, n, want)
 	}
 	read(firstRun, 1000)
-	if n := loads.Load(); n < 980 || n > 980+2*longStretch {
+	if n := img.cache.loads(); n < 980 || n > 980+2*longStretch {
 		t.Errorf("%d pages unpacked; 980 were read", n)
 	}
 }
@@ -70,13 +57,12 @@ func TestReadAhead(t *testing.T) {
 // page once and nothing else.
 func TestNoReadAhead(t *testing.T) {
 	img := smallKdump(t)
-	loads := countLoads(img)
 	var buf [1]byte
 	want := int64(0)
 	for i := range uint64(400) {
 		base := i * 767 % 490 * 4
 		for j := range i%3 + 1 {
-			if pfn := base + j; pfn%50 != 49 && img.cache.get(pfn) == nil {
+			if pfn := base + j; pfn%50 != 49 && !img.cache.has(pfn) {
 				want++
 				if _, err := img.ReadPhys(buf[:], pfn<<12); err != nil {
 					t.Fatal(err)
@@ -85,7 +71,7 @@ func TestNoReadAhead(t *testing.T) {
 		}
 	}
 	img.ahead.running.Wait()
-	if n := loads.Load(); n != want {
+	if n := img.cache.loads(); n != want {
 		t.Errorf("%d pages unpacked; %d were read", n, want)
 	}
 }

@@ -64,7 +64,7 @@ func (e *spanImage) finish(opt *options) {
 }
 
 func (e *spanImage) makeCache(opt *options) {
-	e.cache = newPageCache(e.facts.PageSize, opt.cache, e.facts.MaxPhys/e.facts.PageSize+1, e.loadPage)
+	e.cache = newPageCache(e.facts.PageSize, opt.cache, e.facts.MaxPhys/e.facts.PageSize+1)
 }
 
 // spanClaims collects what the headers of a file say about memory. Claims may
@@ -223,7 +223,7 @@ func (e *spanImage) ViewPhys(addr uint64, n int) ([]byte, error) {
 		}
 		size := e.facts.PageSize
 		if page := addr &^ (size - 1); page >= sp.start && page+size <= sp.end && addr+uint64(n) <= page+size {
-			data, err := e.cache.page(addr / size)
+			data, err := e.cachedView(addr / size)
 			if err != nil {
 				return nil, err
 			}
@@ -244,13 +244,23 @@ func (e *spanImage) viewGuarded(addr uint64, off int64, n int) (data []byte, err
 	return data, nil
 }
 
-// loadPage reads a page for the cache of files that are not mapped.
-func (e *spanImage) loadPage(pfn uint64) ([]byte, error) {
-	buf := make([]byte, e.facts.PageSize)
-	if _, err := e.ReadPhys(buf, pfn*e.facts.PageSize); err != nil {
+// cachedView returns a page of a file that is not mapped, for the caller to keep.
+func (e *spanImage) cachedView(pfn uint64) ([]byte, error) {
+	if data := e.cache.view(pfn); data != nil {
+		return data, nil
+	}
+	page, err := e.cache.fetch(pfn, func(page *cachedPage) error {
+		if page.mem == nil {
+			page.mem = make([]byte, e.facts.PageSize)
+		}
+		page.data = page.mem
+		_, err := e.ReadPhys(page.mem, pfn*e.facts.PageSize)
+		return err
+	})
+	if err != nil {
 		return nil, err
 	}
-	return buf, nil
+	return page.keep(), nil
 }
 
 // Ranges implements Image.

@@ -111,22 +111,9 @@ func (s *sweeper) bulk(p *kdumpPart, first, n uint64) (descs []byte, err error) 
 // unpack returns the bytes of a page: from the mapping, from the shared page of
 // zeros, or unpacked into the worker's buffer.
 func (s *sweeper) unpack(p *kdumpPart, pfn uint64, d pageDesc) (data []byte, err error) {
-	if z := p.zero.Load(); z != nil && z.desc == d {
-		return z.data, nil
-	}
-	err = Guard(func() (err error) {
-		if d.codec() == CodecRaw && p.file.mapped() {
-			data, err = p.rawPage(d, len(s.page))
-		} else {
-			err = p.unpack(&s.dec, d, s.page)
-		}
+	err = Guard(func() error {
+		data, err = p.pageOnce(&s.dec, d, s.page)
 		return s.img.pageError(pfn, p, d, err)
 	})
-	if data != nil || err != nil {
-		return data, err
-	}
-	if isZero(s.page) {
-		p.zero.CompareAndSwap(nil, &zeroPage{d, make([]byte, len(s.page))})
-	}
-	return s.page, nil
+	return data, err
 }
