@@ -50,10 +50,10 @@ func convertSymbols(file *elffile.File, list []elffile.Symbol) []Symbol {
 }
 
 // asKallsyms chooses and orders symbols as the kernel does for kallsyms: it leaves
-// out labels that are local to assembly, and assembly's constants.
+// out assembly's constants.
 func asKallsyms(list []elffile.Symbol) []elffile.Symbol {
 	list = slices.DeleteFunc(list, func(s elffile.Symbol) bool {
-		return strings.HasPrefix(s.Name, ".L") || s.Section == elf.SHN_ABS && s.Bind == elf.STB_LOCAL
+		return s.Section == elf.SHN_ABS && s.Bind == elf.STB_LOCAL
 	})
 	slices.SortStableFunc(list, compareSymbols)
 	return list
@@ -111,12 +111,13 @@ func resizeText(symbols []Symbol) {
 }
 
 // IsMapping tells whether a symbol only says where instructions or data begin, as
-// assemblers write them ($x, $d.3 of arm64); the kernel names nothing by them
+// assemblers write them ($x, $d.3 of arm64), or is a label that is local to assembly
+// (.L1 with a control character and a number); the kernel names nothing by them
 // (ignored_prefixes in scripts/kallsyms.c, is_mapping_symbol in
 // kernel/module/kallsyms.c).
 func IsMapping(name string) bool {
 	name = strings.TrimPrefix(name, "__kvm_nvhe_") // of the hypervisor's own code in the image
-	return len(name) > 1 && name[0] == '$' && strings.IndexByte("axdt", name[1]) >= 0 && (len(name) == 2 || name[2] == '.')
+	return strings.HasPrefix(name, ".L") || len(name) > 1 && name[0] == '$' && strings.IndexByte("axdt", name[1]) >= 0 && (len(name) == 2 || name[2] == '.')
 }
 
 // IsMark tells the names that linker scripts give to the start and end of

@@ -40,3 +40,24 @@ func ARM64(t testing.TB) *kernel.Kernel {
 	}
 	return k
 }
+
+// ARM64Kdump opens the kernel of the arm64 guest that panicked, from the kdump that a
+// second kernel wrote.
+func ARM64Kdump(t testing.TB) *kernel.Kernel {
+	t.Helper()
+	info, err := debuginfo.Open(fixtures.Path(t, "arm64-kdump/vmlinux.mpack"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = info.Close() }) // opened for reading only
+	image, err := dump.Open([]string{fixtures.Unpacked(t, "arm64-kdump/vmcore.kdump.xz")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = image.Close() }) // opened for reading only
+	k, err := kernel.Open(image, info, kernel.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}

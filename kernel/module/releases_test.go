@@ -50,7 +50,8 @@ func build(k *synthetic.Kernel) (text uint64) {
 	m.Text = 0x100
 	m.Set("state", uint64(module.Going)).Set("taints", 1|1<<12).Set("args", k.String("debug=1 name=x"))
 	m.Func("first", make([]byte, 0x20))
-	m.Func("$x", nil) // marks the same place, and names nothing
+	m.Func(".L1\x02", nil)
+	m.Func("$x", nil) // both mark the same place, and name nothing
 	m.Func("second", make([]byte, 4))
 	return m.Base
 }
