@@ -20,7 +20,7 @@ func TestNamedPipe(t *testing.T) {
 	data := build(t, dumpwriter.ELF, mem, testConfig(4096))
 	path := filepath.Join(t.TempDir(), "pipe")
 	if err := syscall.Mkfifo(path, 0o600); err != nil {
-		t.Skip(err)
+		t.Skipf("no named pipes on this system: %v", err)
 	}
 	go func() {
 		if w, err := os.OpenFile(path, os.O_WRONLY, 0); err == nil {

@@ -93,7 +93,7 @@ func TestGenuineFormats(t *testing.T) {
 // makes.
 func TestGenuineFormatsOnDemand(t *testing.T) {
 	if testing.Short() || raceEnabled {
-		t.Skip("reads a gigabyte")
+		t.Skip("short run: a gigabyte is read")
 	}
 	for boot, names := range map[string][]string{
 		"main": {"vmcore.qemu-kdump", "makedumpfile.lzo"},

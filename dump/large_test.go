@@ -94,7 +94,7 @@ func openCost(t testing.TB, path string) (time.Duration, uint64) {
 // TestOpenHuge: opening reads headers, bitmaps and notes, not the memory.
 func TestOpenHuge(t *testing.T) {
 	if testing.Short() || raceEnabled {
-		t.Skip("writes large files")
+		t.Skip("short run: files of gigabytes are written")
 	}
 	kdump := writeHugeKdump(t)
 	for name, path := range map[string]string{"elf": writeHugeELF(t), "kdump": kdump} {

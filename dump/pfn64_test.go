@@ -14,7 +14,7 @@ import (
 // bitmaps are moved far apart by holes.
 func TestBeyond16TiB(t *testing.T) {
 	if testing.Short() || raceEnabled {
-		t.Skip("goes through bitmaps of 600 MB")
+		t.Skip("short run: bitmaps of 600 MB are gone through")
 	}
 	const (
 		pfn    = 1<<32 + 4711 // the only page

@@ -337,7 +337,7 @@ func chains() *synthetic.LockScene { return synthetic.NewLockChains(synthetic.V6
 // TestManyTasks: all of them are answered, in time.
 func TestManyTasks(t *testing.T) {
 	if testing.Short() {
-		t.Skip("a large machine")
+		t.Skip("short run: a machine with thousands of waiting tasks is built and solved")
 	}
 	s := chains()
 	fs := openSynthetic(t, s.Kernel)

@@ -341,7 +341,7 @@ func TestSameInEveryForm(t *testing.T) {
 // and still tells who sleeps for what.
 func TestWithoutRegisters(t *testing.T) {
 	if testing.Short() {
-		t.Skip("writes a dump")
+		t.Skip("short run: a whole dump is written in another form first")
 	}
 	asleep := func(r *locks.Report) map[string]bool {
 		set := map[string]bool{}

@@ -23,13 +23,13 @@ func text(n int) []byte {
 func packed(t testing.TB, data []byte, program string, args ...string) []byte {
 	t.Helper()
 	if _, err := exec.LookPath(program); err != nil {
-		t.Skip(err)
+		t.Skipf("the program that packs the test's data is not installed: %v", err)
 	}
 	cmd := exec.Command(program, args...)
 	cmd.Stdin = bytes.NewReader(data)
 	out, err := cmd.Output()
 	if err != nil {
-		t.Skipf("%s: %v", program, err)
+		t.Fatalf("%s: %v", program, err)
 	}
 	return out
 }

@@ -181,7 +181,7 @@ func TestReleases(t *testing.T) {
 
 func checkRelease(t *testing.T, l *synthetic.Layout, kind lock.Kind) {
 	if !l.HasStruct(tags[kind]) || !l.HasStruct(waiterTags[kind]) {
-		t.Skip("the layout does not have it")
+		t.Skipf("this release's layout lacks struct %s or struct %s, which the test plants", tags[kind], waiterTags[kind])
 	}
 	m := newMachine(l, 1)
 	obj := m.Var("the_lock", "struct "+tags[kind]).Object
@@ -284,7 +284,7 @@ func TestCase2(t *testing.T) {
 // wide: it is a matter of a fraction of it.
 func TestManyWaiters(t *testing.T) {
 	if testing.Short() {
-		t.Skip("a large machine")
+		t.Skip("short run: 10,000 waiting tasks are built and read")
 	}
 	m := newMachine(synthetic.V6_12(), 4)
 	const locks, each = 500, 20

@@ -22,7 +22,7 @@ import (
 func TestHelper(t *testing.T) {
 	goTool, err := exec.LookPath("go")
 	if err != nil {
-		t.Skip(err)
+		t.Skipf("the program is built by go, which is not there: %v", err)
 	}
 	dir := t.TempDir()
 	if out, err := exec.Command(goTool, "build", "-o", filepath.Join(dir, remote.HelperName), ".").CombinedOutput(); err != nil {
