@@ -112,6 +112,12 @@ func (m *rcuMachine) blocked(tasks ...*synthetic.Task) {
 
 // completes puts a task to sleep for a completion of its own.
 func (m *machine) completes(comm string, path ...string) *synthetic.Task {
+	t, _ := m.completesAt(comm, path...)
+	return t
+}
+
+// completesAt returns where the completion is, too: 0x100 bytes into the room.
+func (m *machine) completesAt(comm string, path ...string) (*synthetic.Task, uint64) {
 	t := m.task(comm)
 	room := m.sleepIn(t, append([]string{"schedule_timeout", "wait_for_completion"}, path...)...)
 	c := m.ObjectAt("completion", room+0x100)
@@ -122,10 +128,10 @@ func (m *machine) completes(comm string, path ...string) *synthetic.Task {
 			m.PutUint64(o.at, o.to)
 			m.PutUint64(o.at+8, o.to)
 		}
-		return t
+		return t, c.Addr
 	}
 	m.queueEntry(room+8, c.At("wait"), "default_wake_function", t)
-	return t
+	return t, c.Addr
 }
 
 // TestPreemptedReaders: a grace period is held up by the processors that have not been

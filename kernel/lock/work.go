@@ -19,9 +19,10 @@ type workForm struct {
 	wqList, wqPwqs, wqName                  uint64 // of struct workqueue_struct
 	wqFirst, wqQueue, wqOverflow            uint64
 	pwqNode, pwqPool, pwqWQ                 uint64 // of struct pool_workqueue
-	poolWorkers                             uint64 // of struct worker_pool
+	poolWorkers, poolBusy, buckets          uint64 // of struct worker_pool
+	busyOnly                                bool   // its workers are known by what they run, until 3.15
 	current, currentFn, pwq, scheduled, tsk uint64 // of struct worker
-	node                                    uint64
+	node, busy                              uint64
 }
 
 // worker is a kernel thread that runs works.
@@ -49,10 +50,20 @@ func (b *builder) readWorkForm() workForm {
 	f.wqList, f.wqPwqs = get("struct workqueue_struct", "list"), get("struct workqueue_struct", "pwqs")
 	f.wqName = get("struct workqueue_struct", "name")
 	f.pwqNode, f.pwqPool, f.pwqWQ = get("struct pool_workqueue", "pwqs_node"), get("struct pool_workqueue", "pool"), get("struct pool_workqueue", "wq")
-	f.poolWorkers = get("struct worker_pool", "workers")
 	f.current, f.currentFn = get("struct worker", "current_work"), get("struct worker", "current_func")
 	f.pwq, f.scheduled = get("struct worker", "current_pwq"), get("struct worker", "scheduled")
-	f.tsk, f.node = get("struct worker", "task"), get("struct worker", "node")
+	f.tsk = get("struct worker", "task")
+	pool, w := typeOf(b.k, "struct worker_pool"), typeOf(b.k, "struct worker")
+	var listed, linked bool
+	f.poolWorkers, listed = at(pool, "workers")
+	f.node, linked = at(w, "node")
+	if f.busyOnly = !listed || !linked; f.busyOnly {
+		f.poolBusy, f.busy = get("struct worker_pool", "busy_hash"), get("struct worker", "hentry")
+		if ok {
+			m, _ := pool.Field("busy_hash") // it has it
+			f.buckets = uint64(min(max(m.Type.Strip().Count, 0), 1024))
+		}
+	}
 	f.ok = ok
 	f.flusherDone, _ = at(typeOf(b.k, "struct wq_flusher"), "done")
 	f.flusherList, _ = at(typeOf(b.k, "struct wq_flusher"), "list")
@@ -101,21 +112,42 @@ func (b *builder) allWorkers() *workForm {
 }
 
 func (b *builder) poolWorkers(f *workForm, pool uint64) {
+	if f.busyOnly {
+		b.busyWorkers(f, pool)
+		return
+	}
 	for node, err := range list.Circular(b.k, pool+f.poolWorkers, maxQueues) {
 		if err != nil {
 			b.fail(fmt.Errorf("workers of the pool at %#x: %w", pool, err))
 			return
 		}
-		w := worker{addr: node - f.node}
-		w.scheduled = w.addr + f.scheduled
-		w.task, _ = b.uint64At(w.addr + f.tsk)
-		w.work, _ = b.uint64At(w.addr + f.current)
-		w.fn, _ = b.uint64At(w.addr + f.currentFn)
-		if w.pwq, _ = b.uint64At(w.addr + f.pwq); w.pwq != 0 {
-			w.wq, _ = b.uint64At(w.pwq + f.pwqWQ)
-		}
-		b.workerList = append(b.workerList, w)
+		b.addWorker(f, node-f.node)
 	}
+}
+
+// busyWorkers are the workers of a pool that run something, by the hash of that.
+func (b *builder) busyWorkers(f *workForm, pool uint64) {
+	for i := range f.buckets {
+		for node, err := range list.Hlist(b.k, pool+f.poolBusy+8*i, maxQueues) {
+			if err != nil {
+				b.fail(fmt.Errorf("busy workers of the pool at %#x: %w", pool, err))
+				break
+			}
+			b.addWorker(f, node-f.busy)
+		}
+	}
+}
+
+func (b *builder) addWorker(f *workForm, addr uint64) {
+	w := worker{addr: addr}
+	w.scheduled = w.addr + f.scheduled
+	w.task, _ = b.need64(w.addr+f.tsk, "a worker")
+	w.work, _ = b.need64(w.addr+f.current, "a worker")
+	w.fn, _ = b.uint64At(w.addr + f.currentFn)
+	if w.pwq, _ = b.uint64At(w.addr + f.pwq); w.pwq != 0 {
+		w.wq, _ = b.uint64At(w.pwq + f.pwqWQ)
+	}
+	b.workerList = append(b.workerList, w)
 }
 
 // workWait finds the work that a flush waits for: the barrier on the task's stack
