@@ -47,6 +47,7 @@ type Walk struct {
 	orphan  *State         // before a jump to a place that is not known
 	stops   map[int]*State // behind an instruction that leads nowhere, by instruction
 	visits  map[int]int
+	merged  map[int]*merges
 	kept    int // numbers in ways
 	steps   int // instructions that were carried out
 }
@@ -105,8 +106,17 @@ const (
 	maxSteps = 1 << 19
 )
 
-// run follows all ways until nothing changes.
+// run follows all ways until nothing changes: once to see what differs where ways meet,
+// and once more to see what is taken.
 func (w *Walk) run() bool {
+	if !w.follow() {
+		return false
+	}
+	w.again()
+	return w.follow()
+}
+
+func (w *Walk) follow() bool {
 	first := &State{stack: map[int64]Value{}}
 	for r := range first.Regs {
 		first.Regs[r] = Value{ID: w.intern(expr{kind: exprEntry, reg: arch.Reg(r)})}
@@ -182,10 +192,70 @@ func (w *Walk) reach(from, i int, s *State) {
 	for _, other := range w.ways[i][1:] {
 		w.join(i, now, other.state)
 	}
+	w.joinRegisters(i, now)
 	if old == nil || !now.same(old) {
 		w.in[i] = now
 		w.wait(i)
 	}
+}
+
+// joinRegisters works out the registers before a block: what all ways to it agree on, but
+// those that bring back what was merged there. What is known to differ in the end does
+// so from the start.
+func (w *Walk) joinRegisters(i int, now *State) {
+	m := w.merged[i]
+	for r := range now.Regs {
+		self := w.merge(i, arch.Reg(r))
+		v, some := self, m != nil && m.regs>>r&1 != 0
+		for _, x := range w.ways[i] {
+			switch have := x.state.Regs[r]; {
+			case some && v == self || have == self:
+			case !some:
+				v, some = have, true
+			case have != v:
+				v = self
+			}
+		}
+		now.Regs[r] = v
+	}
+	if m != nil {
+		for slot := range m.slots {
+			now.stack[slot] = Value{ID: unknown}
+		}
+	}
+}
+
+// merge is what differs on the ways to a block.
+func (w *Walk) merge(i int, r arch.Reg) Value {
+	return Value{ID: w.intern(expr{kind: exprMerge, at: i, reg: r})}
+}
+
+// merges are the registers and slots that differ on the ways to a block.
+type merges struct {
+	regs  uint32
+	slots map[int64]struct{}
+}
+
+// again forgets all that was found but what differs where ways meet, so that nothing is
+// left of what was taken for the same before the last way was seen.
+func (w *Walk) again() {
+	w.merged = map[int]*merges{}
+	for i, s := range w.in {
+		m := &merges{slots: map[int64]struct{}{}}
+		for r := range s.Regs {
+			if s.Regs[r] == w.merge(i, arch.Reg(r)) {
+				m.regs |= 1 << r
+			}
+		}
+		for slot, v := range s.stack {
+			if v.ID == unknown {
+				m.slots[slot] = struct{}{}
+			}
+		}
+		w.merged[i] = m
+	}
+	w.in, w.ways, w.visits, w.stops = map[int]*State{}, map[int][]way{}, map[int]int{}, map[int]*State{}
+	w.orphan, w.kept, w.steps = nil, 0, 0
 }
 
 // wait puts a block among those to be gone through, the first one of the code last.
@@ -200,7 +270,7 @@ func (w *Walk) join(i int, old, s *State) bool {
 	changed := false
 	for r := range old.Regs {
 		if old.Regs[r] != s.Regs[r] {
-			v := Value{ID: w.intern(expr{kind: exprMerge, at: i, reg: arch.Reg(r)})}
+			v := w.merge(i, arch.Reg(r))
 			changed = changed || old.Regs[r] != v
 			old.Regs[r] = v
 		}
