@@ -146,7 +146,9 @@ type Lock struct {
 	// "init_task+0x8d0"; empty for one in allocated memory.
 	Symbol string  `json:"symbol,omitempty"`
 	Object *Object `json:"object,omitempty"`
-	// Purpose is what a wait queue, completion or work is for, where known.
+	// Purpose is what a wait queue or completion is for, a work's function, a
+	// workqueue's name, and which block of a disk or page of a file it is, where
+	// that is known.
 	Purpose string `json:"purpose,omitempty"`
 	// State is what its own words say, such as "locked, 3 waiters".
 	State string `json:"state,omitempty"`
