@@ -66,8 +66,8 @@ type Sections interface {
 
 // SectionAddr is where a section of a kernel or module lies, as linked.
 type SectionAddr struct {
-	Name string
-	Addr uint64
+	Name string // ".text"
+	Addr uint64 // virtual, as linked
 	Size uint64 // bytes
 }
 

@@ -47,8 +47,8 @@ func (s *elfSource) eachLineTable(visit func(rows []dwarf.LineRow) bool) error {
 
 // Module is the debug information of a module, by the module's name.
 type Module struct {
-	Name   string
-	Source Source
+	Name   string // as /proc/modules has it
+	Source Source // of its .ko, or of the debug file of that
 }
 
 // WritePack writes a pack file: the types, symbols, unwind tables and line

@@ -21,11 +21,11 @@ const (
 
 // Symbol is one symbol of a kernel or module.
 type Symbol struct {
-	Name   string
-	Addr   uint64 // virtual address
+	Name   string // escaped, where it is no name in C
+	Addr   uint64 // virtual address, as linked: before KASLR
 	Size   uint64 // bytes, 0 if unknown
 	Kind   SymbolKind
-	Global bool
+	Global bool // not static
 }
 
 // Symbols finds symbols by name and by address. What it contains does not

@@ -19,9 +19,6 @@ func (t Tracing) Machine() taken.Machine { return t.b.machine }
 // EffectsOf are what the function at an address does with locks.
 func (t Tracing) EffectsOf(target uint64) []taken.Effect { return t.b.effectsOf(target) }
 
-// KindOf is what a tag stands for.
-func KindOf(tag int) (Kind, Mode) { return tagKinds[tag].kind, tagKinds[tag].mode }
-
 // WithoutCode makes a reader follow no code.
 func (r *Reader) WithoutCode() { r.machine = nil }
 

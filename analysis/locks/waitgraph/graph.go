@@ -63,9 +63,6 @@ func (g *Graph) node(lock bool) Node {
 // Len is the number of nodes.
 func (g *Graph) Len() int { return len(g.lock) }
 
-// IsLock tells locks from tasks.
-func (g *Graph) IsLock(n Node) bool { return g.lock[n] }
-
 // Wait says that a task waits for a lock.
 func (g *Graph) Wait(task, lock Node, sure Sure) { g.edge(task, lock, sure, false) }
 

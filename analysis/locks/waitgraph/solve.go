@@ -36,9 +36,6 @@ func (s *Solution) Waits(task Node) []Edge { return s.edges(task, false) }
 // Held are the locks that a task holds; its edges lead from the locks to it.
 func (s *Solution) Held(task Node) []Edge { return s.edges(task, true) }
 
-// Holders are the tasks that hold a lock.
-func (s *Solution) Holders(lock Node) []Edge { return s.edges(lock, false) }
-
 // Waiters are the tasks that wait for a lock; its edges lead from the tasks to it.
 func (s *Solution) Waiters(lock Node) []Edge { return s.edges(lock, true) }
 

@@ -10,24 +10,24 @@ import (
 // Frame is a function, or one that was inlined into another, whose code is at
 // an address.
 type Frame struct {
-	Name    string
-	Inlined bool // into the next frame
-	Ranges  []Range
-	Line    Line // where the address is in this function, or where it calls the frame before it
-	Type    *ctype.Type
+	Name    string      // of the function, escaped where it is no name in C
+	Inlined bool        // into the next frame
+	Ranges  []Range     // all its code, or all that was inlined here
+	Line    Line        // where the address is in this function, or where it calls the frame before it
+	Type    *ctype.Type // of the function
 
 	// FrameBase is the DWARF expression of DW_AT_frame_base; with gcc it is
 	// DW_OP_call_frame_cfa. It is that of the function around inlined ones.
 	FrameBase []byte
-	Locals    []Local
+	Locals    []Local // those in scope at the address, as they follow in the debug information
 }
 
 // Local is a parameter or local variable that is in scope at an address.
 type Local struct {
 	Name      string
 	Type      *ctype.Type
-	Parameter bool
-	DeclLine  int
+	Parameter bool // else a local variable
+	DeclLine  int  // in the file of the function that it is declared in
 	// Location is the DWARF expression for where the variable is at the
 	// address; nil where it was optimized away, unless Const is set.
 	Location []byte

@@ -4,7 +4,7 @@ package dwarf
 type Line struct {
 	File   string // relative to the directory of compilation where it is below it; empty if unknown
 	Line   int    // 0 for code that the compiler made up
-	Column int
+	Column int    // 0 if unknown, as in kernels built with -gno-column-info
 }
 
 type lineKey struct {
@@ -89,7 +89,7 @@ func (t *lineTable) file(n uint32) string {
 
 // LineRow is one row of the line table of a whole kernel.
 type LineRow struct {
-	Addr uint64
+	Addr uint64 // virtual, as linked
 	File string // empty together with line 0: no code from here on
 	Line int
 }

@@ -23,11 +23,11 @@ type Sections struct {
 
 	Info       []byte // .debug_info
 	Types      []byte // .debug_types, DWARF 4
-	Abbrev     []byte
-	Str        []byte
-	LineStr    []byte // DWARF 5
-	StrOffsets []byte // DWARF 5, or .dwo
-	Addr       []byte
+	Abbrev     []byte // .debug_abbrev
+	Str        []byte // .debug_str
+	LineStr    []byte // .debug_line_str, DWARF 5
+	StrOffsets []byte // .debug_str_offsets, DWARF 5, or .dwo
+	Addr       []byte // .debug_addr, DWARF 5, or of split DWARF 4
 	Names      []byte // .debug_names, DWARF 5; may be missing
 
 	// Code, where set, is called once, when something about code is first
@@ -38,12 +38,12 @@ type Sections struct {
 // CodeSections are the debug sections that tell about code: lines, functions
 // and locals.
 type CodeSections struct {
-	Line     []byte
-	Aranges  []byte // may be missing
-	Ranges   []byte // DWARF 2 to 4
-	Rnglists []byte // DWARF 5
-	Loc      []byte // DWARF 2 to 4
-	Loclists []byte // DWARF 5
+	Line     []byte // .debug_line
+	Aranges  []byte // .debug_aranges; may be missing
+	Ranges   []byte // .debug_ranges, DWARF 2 to 4
+	Rnglists []byte // .debug_rnglists, DWARF 5
+	Loc      []byte // .debug_loc, DWARF 2 to 4
+	Loclists []byte // .debug_loclists, DWARF 5
 }
 
 // place is a position in any section of any file that belongs to the debug

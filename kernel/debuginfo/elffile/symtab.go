@@ -14,14 +14,14 @@ const (
 	maxName    = 4096 // longer names are damage; the kernel's own limit is 512 (KSYM_NAME_LEN since 6.1)
 )
 
-// Symbol is one entry of the symbol table that names a place.
+// Symbol is one entry of the symbol table (Elf64_Sym) that names a place.
 type Symbol struct {
-	Name    string
-	Value   uint64 // address
-	Size    uint64
-	Type    elf.SymType
-	Bind    elf.SymBind
-	Section elf.SectionIndex
+	Name    string           // as it is in the file: it may hold anything
+	Value   uint64           // virtual address, as linked; in object files made up, see File.Loaded
+	Size    uint64           // bytes
+	Type    elf.SymType      // function, object, …
+	Bind    elf.SymBind      // local, global or weak
+	Section elf.SectionIndex // where it is defined, or SHN_ABS
 }
 
 // Symbols reads the symbol table .symtab. Undefined symbols, names of files

@@ -50,7 +50,7 @@ type Query struct {
 
 // Attempt is one place that was looked at.
 type Attempt struct {
-	Place   string `json:"place"`
+	Place   string `json:"place"`   // a path, or the URL of a server
 	Outcome string `json:"outcome"` // "not there", "matches", or what is wrong
 }
 
@@ -63,7 +63,7 @@ type Result struct {
 	// and "nothing" for one that only lies where it was looked for; or "forced".
 	// kernel.Open compares linux_banner with the dump.
 	Matched  string    `json:"matched"`
-	Attempts []Attempt `json:"attempts"`
+	Attempts []Attempt `json:"attempts"` // in the order in which they were made
 }
 
 // ErrNotFound is wrapped by the error for debug information that is nowhere.
