@@ -24,19 +24,24 @@ const hotPage = 16
 // hit marks the page as one that is needed.
 func (p *cachedPage) hit() {
 	if n := p.hits.Load(); n < hotPage {
-		p.hits.Store(n + 1)
-		if n+1 == hotPage {
-			p.state.share()
-		}
+		p.count(n + 1)
+	}
+}
+
+// count is apart from hit so that the compiler puts that where it is called.
+func (p *cachedPage) count(hits uint32) {
+	p.hits.Store(hits)
+	if hits == hotPage {
+		p.state.share()
 	}
 }
 
 // view returns the page's bytes to be kept, or nil if it is another page by now.
 func (p *cachedPage) view(key uint64) []byte {
-	if !p.state.share() || p.key.Load() != key {
+	p.hit()
+	if !p.state.shared() && !p.state.share() || p.key.Load() != key {
 		return nil
 	}
-	p.hit()
 	return p.data
 }
 
@@ -44,16 +49,19 @@ func (p *cachedPage) view(key uint64) []byte {
 // page.
 func (p *cachedPage) read(buf []byte, key, at uint64) (n int, ok bool) {
 	p.hit()
-	shared := p.state.shared()
-	if !shared && !p.state.pin() {
+	if p.state.shared() {
+		if p.key.Load() != key {
+			return 0, false
+		}
+		return p.copyTo(buf, at), true
+	}
+	if !p.state.pin() {
 		return 0, false
 	}
 	if ok = p.key.Load() == key; ok {
 		n = p.copyTo(buf, at)
 	}
-	if !shared {
-		p.state.unpin()
-	}
+	p.state.unpin()
 	return n, ok
 }
 
