@@ -98,16 +98,7 @@ func Verify(ctx context.Context, img Image, o VerifyOptions) (*Stats, error) {
 			counts[w].seen |= touch(p.Data)
 			return nil
 		}
-		var re *ReadError
-		if !errors.As(p.Err, &re) {
-			return p.Err
-		}
-		select {
-		case errs <- re:
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+		return pass(ctx, errs, p.Err)
 	})
 	close(errs)
 	if e := <-done; e != nil {
@@ -124,6 +115,20 @@ func Verify(ctx context.Context, img Image, o VerifyOptions) (*Stats, error) {
 	// A page of which two ranges have a part is swept twice.
 	st.Missing = total - min(total, st.Present+damaged)
 	return st, nil
+}
+
+// pass hands the error of a page to the collector; any other error it returns.
+func pass(ctx context.Context, errs chan<- *ReadError, err error) error {
+	var re *ReadError
+	if !errors.As(err, &re) {
+		return err
+	}
+	select {
+	case errs <- re:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // collect counts errors and passes them on.
