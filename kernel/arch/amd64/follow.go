@@ -240,7 +240,9 @@ func (t step) memory(in *x86asm.Inst, m x86asm.Mem) {
 		w.Spill(s, s.Regs[SP], 8, w.Load(s, at, 8), known)
 		return
 	case x86asm.CMPXCHG, x86asm.BTS:
-		s.Regs[AX] = w.Fresh(t.i, AX)
+		if in.Op == x86asm.CMPXCHG {
+			s.Regs[AX] = w.Fresh(t.i, AX)
+		}
 		if known && locked(in) {
 			t.try(in, at)
 		}

@@ -93,6 +93,10 @@ func TestOutstanding(t *testing.T) {
 			a.rdi(low(lockA))
 			a.raw(0xf0, 0x48, 0x0f, 0xba, 0x2f, 3, 0x73, 1, 0xc3) // lock btsq $3,(%rdi); jae +1; ret
 		}, map[uint64]bool{lockA: true}},
+		{"a bit that is tried again, by the register that leads to it", func(a *asm) {
+			a.raw(0x48, 0xc7, 0xc0, 0, 0, 0, 0x82)             // mov $lockA,%rax
+			a.raw(0xf0, 0x48, 0x0f, 0xba, 0x28, 3, 0x72, 0xf8) // lock btsq $3,(%rax); jb back
+		}, map[uint64]bool{lockA: true}},
 		{"a bit, and its byte cleared of it", func(a *asm) {
 			a.rdi(low(lockA))
 			a.raw(0xf0, 0x48, 0x0f, 0xba, 0x2f, 3, 0x73, 1, 0xc3)
