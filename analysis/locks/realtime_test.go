@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -110,6 +111,33 @@ func TestRealtimeSpinner(t *testing.T) {
 	}
 	if len(r.Roots) != 1 || uint64(r.Roots[0].Tasks[0].Addr) != owner.Addr || r.Roots[0].All != 2 || r.Spinning != 1 || r.Blocked != 1 {
 		t.Errorf("%+v, %d spin", r.Roots, r.Spinning)
+	}
+}
+
+// TestRealtimeMembers: locks in objects are named by their members, and not by what is
+// inside of the locks.
+func TestRealtimeMembers(t *testing.T) {
+	layout := synthetic.RT6_1().Extend("struct rt_holder 256\n0 8 magic unsigned long\n8 48 guard rwlock_t\n56 32 lock spinlock_t\n88 40 sem struct rw_semaphore\n128 32 m struct mutex\n")
+	k := synthetic.New(layout, synthetic.Machine{MemMap: true})
+	k.Mount(k.SuperBlock("ext4", "sda1"), nil)
+	o := k.ObjectAt("rt_holder", k.Cache("rt_holder", 256).Alloc())
+	for i, l := range []*synthetic.Lock{k.NewLockIn(synthetic.RWLock, o, "guard"), k.NewLockIn(synthetic.Spinlock, o, "lock"),
+		k.NewLockIn(synthetic.RWSem, o, "sem"), k.NewLockIn(synthetic.Mutex, o, "m")} {
+		owner, waiter := k.Task("owner", 300+i, k.InitNet()), k.Task("waiter", 400+i, k.InitNet())
+		owner.SleepIn("nap")
+		l.OwnedBy(owner)
+		waiter.WaitFor(l, false, fmt.Sprint("takes_member_", i))
+	}
+	r := analyze(t, openSynthetic(t, k), locks.Options{})
+	var got []string
+	for _, l := range r.Graph.Locks {
+		if l.Object != nil {
+			got = append(got, fmt.Sprint(l.Kind, " ", l.Object.Type, " ", l.Object.Member))
+		}
+	}
+	want := []string{"mutex struct rt_holder m", "rw_semaphore struct rt_holder sem", "rwlock struct rt_holder guard", "spinlock struct rt_holder lock"}
+	if slices.Sort(got); !slices.Equal(got, want) {
+		t.Errorf("%q, not %q", got, want)
 	}
 }
 

@@ -397,7 +397,7 @@ func member(t *ctype.Type, off uint64) string {
 			t = s.Elem()
 			continue
 		}
-		if s.Kind != ctype.Struct || lockTypes[s.String()] && off == 0 {
+		if s.Kind != ctype.Struct || (lockTypes[s.String()] || lockTypes[t.String()]) && off == 0 {
 			break
 		}
 		m, ok := memberAt(s, off)
@@ -426,7 +426,8 @@ func memberAt(t *ctype.Type, off uint64) (ctype.Member, bool) {
 	return ctype.Member{}, false
 }
 
-// lockTypes are the structures in which no smaller member is worth naming.
-var lockTypes = map[string]bool{"struct mutex": true, "struct rw_semaphore": true, "struct semaphore": true, "struct rt_mutex": true,
+// lockTypes are the structures in which no smaller member is worth naming; some have no
+// name but that of a typedef.
+var lockTypes = map[string]bool{"rwlock_t": true, "struct mutex": true, "struct rw_semaphore": true, "struct semaphore": true, "struct rt_mutex": true,
 	"struct percpu_rw_semaphore": true, "struct completion": true, "struct wait_queue_head": true, "struct __wait_queue_head": true, "struct raw_spinlock": true,
 	"struct spinlock": true, "struct lockref": true, "struct ww_mutex": true, "struct work_struct": true, "struct rt_mutex_base": true, "struct rwbase_rt": true}
