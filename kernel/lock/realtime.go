@@ -96,6 +96,9 @@ func (b *builder) dressed(s *stack, f *found) {
 		f.frame = i
 	}
 	kind, mode, frame := s.rtKind(i)
+	if kind == "" {
+		kind, mode = b.calledFor(s, i)
+	}
 	part, ok := b.forms.rt.parts[kind]
 	if !ok {
 		return
@@ -114,6 +117,36 @@ func (s *stack) rtKind(from int) (Kind, Mode, int) {
 		}
 	}
 	return "", "", from
+}
+
+// calledFor is the lock whose function was called by the first that is none of locking:
+// _mutex_lock of 5.10 jumps to the same function as rt_mutex_lock, so that no frame is its
+// own.
+func (b *builder) calledFor(s *stack, from int) (Kind, Mode) {
+	i := from
+	for i < len(s.frames) && s.frames[i].fn.classed {
+		i++
+	}
+	if i == len(s.frames) {
+		return "", ""
+	}
+	caller := &s.frames[i]
+	if !caller.ret || caller.fn.start == 0 || caller.pc < caller.fn.start {
+		return "", ""
+	}
+	target, ok := b.arch.CallTarget(b.code(caller.fn), int(caller.pc-caller.fn.start), caller.fn.start)
+	if !ok {
+		return "", ""
+	}
+	sym, off, ok := b.k.SymbolAt(target)
+	if !ok || off != 0 {
+		return "", ""
+	}
+	c, ok := classOf(sym.Name)
+	if !ok || c.role != roleWait || c.kind == RTMutex {
+		return "", ""
+	}
+	return s.rwbaseKind(c.kind, i), c.mode
 }
 
 // rwbaseKind tells a rwlock from a rw_semaphore: both have the functions of rwbase_rt.c,
