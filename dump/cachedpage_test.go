@@ -212,3 +212,51 @@ func (h *hammer) load(p *cachedPage) error {
 	}
 	return loadNumbered(p)
 }
+
+// TestImageRace reads and views pages of a dump from many sides through a cache of a
+// few of them, with pages in a row, for which helpers read ahead.
+func TestImageRace(t *testing.T) {
+	img := smallKdump(t)
+	img.cache = newPageCache(4096, fixed(64*4096), 2000)
+	var wg sync.WaitGroup
+	for g := range 4 {
+		wg.Go(func() {
+			rng := rand.New(rand.NewSource(int64(g)))
+			buf := make([]byte, 4096)
+			views := map[uint64][]byte{}
+			check := func(pfn uint64, page []byte) {
+				for i := 0; i < len(page); i += 97 {
+					if page[i] != byte(pfn)^byte(i>>5) {
+						t.Errorf("page %d: byte %d is %#x", pfn, i, page[i])
+						return
+					}
+				}
+			}
+			for n := range 1500 {
+				pfn := uint64(rng.Intn(200))
+				if n%500 < 100 {
+					pfn = uint64(1000 + n%500)
+				}
+				if pfn%50 == 49 {
+					continue
+				}
+				if _, err := img.ReadPhys(buf, pfn<<12); err != nil {
+					t.Error(err)
+				}
+				check(pfn, buf)
+				if n%16 > 0 {
+					continue
+				}
+				view, err := img.ViewPhys(pfn<<12, 4096)
+				if err != nil {
+					t.Error(err)
+				}
+				views[pfn] = view
+				for pfn, view := range views {
+					check(pfn, view)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
