@@ -14,6 +14,7 @@ type forms struct {
 	locks   map[Kind]lockForm
 	task    taskForm
 	entry   entryForm
+	timer   timerForm
 	rt      rtForm
 	percpu  percpuForm
 }
@@ -313,6 +314,7 @@ func (f *forms) readEntries(k *kernel.Kernel) {
 		e.swaitHead, _ = at(t, "task_list")
 	}
 	e.readCompletion(k)
+	f.readTimer(k)
 }
 
 func (e *entryForm) readCompletion(k *kernel.Kernel) {

@@ -21,6 +21,9 @@ func (b *builder) entryAt(s *stack, slot uint64) (found, bool) {
 		return found{}, false // no function begins there: what looks like an entry is something else
 	}
 	node := start + e.entry
+	if b.isTimer(s, node) {
+		return found{}, false
+	}
 	r, pos := b.ringOf(node, shape{entry: true, delta: int64(e.fn) - int64(e.entry)})
 	if r == nil || r.head == 0 {
 		return found{}, false
@@ -40,7 +43,7 @@ func (b *builder) swaitAt(s *stack, slot uint64) (found, bool) {
 	}
 	start := slot - e.swaitTask
 	node := start + e.swaitList
-	if !s.holds(node, 16) || s.word(node) == node {
+	if !s.holds(node, 16) || s.word(node) == node || b.isTimer(s, node) {
 		return found{}, false
 	}
 	r, pos := b.ringOf(node, shape{delta: int64(e.swaitTask) - int64(e.swaitList)})
