@@ -56,6 +56,7 @@ func readersOf(t *ctype.Type) (uint64, bool) {
 }
 
 func init() {
+	enter(class{role: roleSched}, "rt_mutex_schedule", "schedule_rtlock", "preempt_schedule_lock")
 	enter(class{role: roleWait, kind: RTMutex}, "rt_mutex_slowlock", "rt_mutex_slowlock_block", "__rt_mutex_slowlock",
 		"__rt_mutex_slowlock_locked", "rt_mutex_slowlock_locked", "rt_mutex_lock", "rt_mutex_lock_nested", "rt_mutex_lock_interruptible",
 		"rt_mutex_lock_killable", "rt_mutex_wait_proxy_lock", "rtlock_slowlock_locked", "rt_spin_lock_slowlock", "rt_spin_lock_slowlock_locked",

@@ -178,7 +178,7 @@ func (b *builder) rtOwnLock(s *stack, end uint64, f *found) bool {
 // rtOwnedBy is the live task that owns what may be an rt_mutex, 0 if it is none.
 func (b *builder) rtOwnedBy(s *stack, addr uint64) uint64 {
 	r := &b.forms.rt
-	if !inKernel(addr) || addr&7 != 0 || b.tracer.IsText(addr) || s.holds(addr, 8) {
+	if !inKernel(addr) || addr&7 != 0 || s.holds(addr, 8) {
 		return 0
 	}
 	owner, ok1 := b.uint64At(addr + r.owner)
