@@ -119,8 +119,9 @@ func (r *Reader) regions(b []byte) (list []Region) {
 		}
 	}
 	if !l.Memory.Has() {
-		add("core", l.Core.Get(b), uint64(l.CoreSize.Get(b)), uint64(get32(l.CoreText, b)))
-		add("init", get(l.Init, b), uint64(get32(l.InitSize, b)), uint64(get32(l.InitText, b)))
+		core, init := uint64(l.CoreSize.Get(b)), uint64(get32(l.InitSize, b))
+		add("core", l.Core.Get(b), core, textSize(l.CoreText, b, core))
+		add("init", get(l.Init, b), init, textSize(l.InitText, b, init))
 		return list
 	}
 	for i, kind := range r.kinds {
@@ -132,6 +133,15 @@ func (r *Reader) regions(b []byte) (list []Region) {
 		add(kind, r.memory.Base.Get(m), size, text)
 	}
 	return list
+}
+
+// textSize is how much of a region holds code: all of it may where the types
+// do not tell.
+func textSize(f kernel.U32, b []byte, region uint64) uint64 {
+	if !f.Has() {
+		return region
+	}
+	return uint64(f.Get(b))
 }
 
 // sectionsLayout is struct module_sect_attrs with its elements, which is

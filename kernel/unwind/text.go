@@ -49,5 +49,5 @@ func (t *text) inModule(addr uint64) bool {
 		return false
 	}
 	r, ok := m.Region(addr)
-	return ok && (r.Text.Contains(addr) || r.Text.Size == 0)
+	return ok && r.Text.Contains(addr)
 }
