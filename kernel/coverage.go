@@ -1,7 +1,10 @@
 package kernel
 
 import (
+	"cmp"
 	"errors"
+	"math"
+	"slices"
 
 	"github.com/kmortem/mortem/dump"
 )
@@ -50,6 +53,46 @@ func (c *Coverage) Fail(err error) {
 
 // NewCoverage is the coverage that an answer about the kernel starts from.
 func (k *Kernel) NewCoverage() Coverage { return Coverage{Mismatch: k.mismatch} }
+
+// PartCoverage is the coverage of one of several goroutines that divide a row of
+// work among them, each taking its pieces in the order of the row. What
+// JoinCoverage keeps of their problems then does not depend on who took what.
+type PartCoverage struct {
+	Coverage
+	places []uint64 // of the problems, in the row
+}
+
+// At says where in the row the problems since the last call were met.
+func (p *PartCoverage) At(place uint64) {
+	for len(p.places) < len(p.Problems) {
+		p.places = append(p.places, place)
+	}
+}
+
+// JoinCoverage adds up the parts of a row of work, with the problems that come
+// first in the row; those without a place come last.
+func JoinCoverage(parts []*PartCoverage) Coverage {
+	type problem struct {
+		place uint64
+		text  string
+	}
+	var all Coverage
+	var problems []problem
+	for _, p := range parts {
+		p.At(math.MaxUint64)
+		for i, text := range p.Problems {
+			problems = append(problems, problem{p.places[i], text})
+		}
+		counts := p.Coverage
+		counts.Problems = nil
+		all.Add(counts)
+	}
+	slices.SortStableFunc(problems, func(a, b problem) int { return cmp.Compare(a.place, b.place) })
+	for _, p := range problems[:min(maxProblems, len(problems))] {
+		all.Problems = append(all.Problems, p.text)
+	}
+	return all
+}
 
 // Add takes the counts and problems of another coverage over.
 func (c *Coverage) Add(o Coverage) {

@@ -23,6 +23,7 @@ func (l load) plus(o load) load {
 type chargeTally struct {
 	charges *slab.Charges
 	loads   map[uint64]*load // by mem_cgroup, 0 for none
+	pfn     uint64           // of the slab at hand
 	memcg   uint64           // of the object before
 	current *load
 	unknown uint64
@@ -43,6 +44,8 @@ func newChargeTallies(slabs *slab.Allocations, workers int) ([]chargeTally, erro
 
 func (t *chargeTally) slab(s *sweep.Slab) {
 	if t.charges != nil {
+		t.charges.Coverage.At(t.pfn) // what failed at the slab before
+		t.pfn = s.PFN
 		t.charges.ReadBy(s)
 		t.charges.Load(&s.Slab)
 	}
@@ -82,15 +85,17 @@ type charged struct {
 func mergeCharges(k *kernel.Kernel, list []chargeTally, cover *kernel.Coverage) *charged {
 	c := &charged{loads: make(map[int]load)}
 	byAddr := make(map[uint64]load)
+	var covers []*kernel.PartCoverage
 	for i := range list {
 		c.unknown += list[i].unknown
 		if list[i].charges != nil {
-			cover.Add(list[i].charges.Coverage)
+			covers = append(covers, &list[i].charges.Coverage)
 		}
 		for addr, l := range list[i].loads {
 			byAddr[addr] = byAddr[addr].plus(*l)
 		}
 	}
+	cover.Add(kernel.JoinCoverage(covers))
 	groups, resolved := memcg.New(k)
 	for _, addr := range slices.Sorted(maps.Keys(byAddr)) {
 		id, l := -1, byAddr[addr]

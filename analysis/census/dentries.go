@@ -193,12 +193,12 @@ func byChains(ctx context.Context, s *shared, opt Options, r *DentryReport) (*ta
 		s.size = uint64(t.Size())
 	}
 	tallies := make([]*tally, opt.Workers)
-	covers := make([]kernel.Coverage, opt.Workers)
+	covers := make([]*kernel.PartCoverage, opt.Workers)
 	size := (table.Buckets + parts - 1) / parts
 	var next, finished atomic.Int64
 	var group sync.WaitGroup
 	for w := range tallies {
-		tallies[w] = newTally(s)
+		tallies[w], covers[w] = newTally(s), new(kernel.PartCoverage)
 		group.Go(func() {
 			for ctx.Err() == nil {
 				i := uint64(next.Add(1) - 1)
@@ -206,11 +206,12 @@ func byChains(ctx context.Context, s *shared, opt Options, r *DentryReport) (*ta
 					return
 				}
 				if err := dump.Guard(func() error {
-					tallies[w].walk(ctx, table, min(i*size, table.Buckets), min((i+1)*size, table.Buckets), &covers[w])
+					tallies[w].walk(ctx, table, min(i*size, table.Buckets), min((i+1)*size, table.Buckets), &covers[w].Coverage)
 					return nil
 				}); err != nil {
 					covers[w].Fail(err)
 				}
+				covers[w].At(i)
 				if n := finished.Add(1); opt.Progress != nil {
 					opt.Progress(uint64(n), parts)
 				}
@@ -221,11 +222,9 @@ func byChains(ctx context.Context, s *shared, opt Options, r *DentryReport) (*ta
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	for w := range tallies {
-		r.Coverage.Add(covers[w])
-		if w > 0 {
-			tallies[0].merge(tallies[w])
-		}
+	r.Coverage.Add(kernel.JoinCoverage(covers))
+	for _, t := range tallies[1:] {
+		tallies[0].merge(t)
 	}
 	return tallies[0], nil
 }

@@ -174,7 +174,7 @@ func (r *Report) sweep(ctx context.Context, s *slab.Allocations, opt Options) (m
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	r.Coverage.Add(w.cover)
+	r.Coverage.Add(kernel.JoinCoverage(w.covers))
 	r.Orphans = w.orphans
 	return w.total, nil
 }
@@ -187,7 +187,7 @@ type sweeper struct {
 
 	mu      sync.Mutex // of what is below
 	total   map[*slab.Cache]*tally
-	cover   kernel.Coverage
+	covers  []*kernel.PartCoverage
 	orphans uint64
 }
 
@@ -200,13 +200,14 @@ func (w *sweeper) run(ctx context.Context) {
 			break
 		}
 		p.count(ctx, w.jobs[i])
+		p.cover.At(uint64(i))
 		if w.opt.Progress != nil {
 			w.opt.Progress(uint64(i), uint64(len(w.jobs)))
 		}
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.cover.Add(p.cover)
+	w.covers = append(w.covers, &p.cover)
 	w.orphans += p.orphans
 	for c, t := range p.found {
 		all := w.total[c]
@@ -243,7 +244,7 @@ type part struct {
 	found   map[*slab.Cache]*tally
 	last    *tally
 	lastOf  *slab.Cache
-	cover   kernel.Coverage
+	cover   kernel.PartCoverage
 	orphans uint64
 	mem     []byte
 }

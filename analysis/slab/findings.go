@@ -43,10 +43,21 @@ func (r *Report) judge(all []Cache) {
 		}
 	}
 	if r.Coverage.Corrupt > 0 {
-		r.Findings = append(r.Findings, finding.Finding{ID: "slab.damaged", Severity: finding.Warning, Confidence: finding.Certain,
-			Statement: fmt.Sprintf("%d slabs, lists or caches contradict themselves: memory was overwritten, or the dump was taken while they changed", r.Coverage.Corrupt),
-			Evidence:  []finding.Evidence{{Fact: strings.Join(r.Coverage.Problems, "; "), Command: "slab --verify"}}})
+		r.Findings = append(r.Findings, r.damaged())
 	}
+}
+
+// shownProblems is how many problems a finding about them repeats.
+const shownProblems = 3
+
+func (r *Report) damaged() finding.Finding {
+	f := finding.Finding{ID: "slab.damaged", Severity: finding.Warning, Confidence: finding.Certain,
+		Statement: fmt.Sprintf("%d slabs, lists or caches contradict themselves or lie in damaged pages of the dump: "+
+			"memory was overwritten, it changed while it was dumped, or the dump file is damaged", r.Coverage.Corrupt)}
+	for _, p := range r.Coverage.Problems[:min(shownProblems, len(r.Coverage.Problems))] {
+		f.Evidence = append(f.Evidence, finding.Evidence{Fact: p, Command: "slab --verify"})
+	}
+	return f
 }
 
 func (r *Report) fills(c *Cache) finding.Finding {

@@ -44,7 +44,7 @@ const maxObjcgs = 1 << 16
 type Charges struct {
 	// Coverage counts the slabs whose array, and the obj_cgroups which, could not be
 	// read.
-	Coverage kernel.Coverage
+	Coverage kernel.PartCoverage
 
 	s        *Allocations
 	objcg    objcgLayout

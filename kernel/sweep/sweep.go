@@ -92,7 +92,9 @@ func Run(ctx context.Context, s *slab.Allocations, consumers []Consumer, opt Opt
 				if n >= len(units) {
 					return
 				}
-				if err := workers[i].guarded(ctx, units[n]); err != nil {
+				err := workers[i].guarded(ctx, units[n])
+				workers[i].cover.At(uint64(n))
+				if err != nil {
 					cancel(err)
 					return
 				}
@@ -160,13 +162,15 @@ func (w *wanted) result(workers []*worker) *Result {
 			r.Coverage.Fail(err)
 		}
 	}
-	for _, one := range workers {
+	covers := make([]*kernel.PartCoverage, len(workers))
+	for i, one := range workers {
 		r.LostPages += one.lost
-		r.Coverage.Add(one.cover)
+		covers[i] = &one.cover
 		for i := range one.counts {
 			r.Caches[i].add(&one.counts[i])
 		}
 	}
+	r.Coverage.Add(kernel.JoinCoverage(covers))
 	slices.SortFunc(r.Caches, func(a, b CacheCounts) int {
 		if a.Cache.Addr < b.Cache.Addr {
 			return -1
@@ -199,7 +203,7 @@ type worker struct {
 	direct  uint64 // where physical memory is mapped
 	counts  []CacheCounts
 	lost    uint64
-	cover   kernel.Coverage
+	cover   kernel.PartCoverage
 	last    *slab.Cache // of the slab before, and whether it is wanted
 	slot    int
 	held    heldPage             // the page that was read last for the decoder
@@ -358,7 +362,7 @@ func (w *worker) partly(s *Slab, c *CacheCounts, readErr error) {
 	c.Live += live + lost
 	c.Unread += lost
 	w.cover.Read += live
-	failTimes(&w.cover, readErr, lost)
+	failTimes(&w.cover.Coverage, readErr, lost)
 }
 
 // failTimes counts an error once for each of n objects.
