@@ -15,14 +15,14 @@ import (
 	"github.com/kmortem/mortem/dump/dumpwriter"
 )
 
-// writeExample writes a small dump and returns its path. Programs have a path
-// from their user.
-func writeExample() string {
+// writeExample writes a small dump, and returns its path and what removes it.
+// Programs have a path from their user.
+func writeExample() (path string, remove func()) {
 	dir, err := os.MkdirTemp("", "example")
 	if err != nil {
 		log.Fatal(err)
 	}
-	path := filepath.Join(dir, "vmcore")
+	path = filepath.Join(dir, "vmcore")
 	f, err := os.Create(path)
 	if err != nil {
 		log.Fatal(err)
@@ -38,11 +38,13 @@ func writeExample() string {
 	if err != nil {
 		log.Fatal(err)
 	}
-	return path
+	return path, func() { _ = os.RemoveAll(dir) }
 }
 
 func ExampleOpen() {
-	img, err := dump.Open([]string{writeExample()})
+	path, remove := writeExample()
+	defer remove()
+	img, err := dump.Open([]string{path})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -63,7 +65,9 @@ func ExampleOpen() {
 }
 
 func ExampleImage_ReadPhys() {
-	img, err := dump.Open([]string{writeExample()})
+	path, remove := writeExample()
+	defer remove()
+	img, err := dump.Open([]string{path})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -90,7 +94,9 @@ func ExampleImage_ReadPhys() {
 }
 
 func ExampleImage_ViewPhys() {
-	img, err := dump.Open([]string{writeExample()})
+	path, remove := writeExample()
+	defer remove()
+	img, err := dump.Open([]string{path})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -105,7 +111,9 @@ func ExampleImage_ViewPhys() {
 }
 
 func ExampleImage_Sweep() {
-	img, err := dump.Open([]string{writeExample()})
+	path, remove := writeExample()
+	defer remove()
+	img, err := dump.Open([]string{path})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -135,7 +143,9 @@ func ExampleImage_Sweep() {
 }
 
 func ExampleGuard() {
-	img, err := dump.Open([]string{writeExample()})
+	path, remove := writeExample()
+	defer remove()
+	img, err := dump.Open([]string{path})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -157,7 +167,9 @@ func ExampleGuard() {
 }
 
 func ExampleStat() {
-	img, err := dump.Open([]string{writeExample()})
+	path, remove := writeExample()
+	defer remove()
+	img, err := dump.Open([]string{path})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -172,7 +184,8 @@ func ExampleStat() {
 }
 
 func ExampleVerify() {
-	path := writeExample()
+	path, remove := writeExample()
+	defer remove()
 	data, err := os.ReadFile(path)
 	if err != nil {
 		log.Fatal(err)
@@ -201,7 +214,9 @@ func ExampleVerify() {
 }
 
 func ExampleVMCoreInfo() {
-	img, err := dump.Open([]string{writeExample()})
+	path, remove := writeExample()
+	defer remove()
+	img, err := dump.Open([]string{path})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -215,7 +230,8 @@ func ExampleVMCoreInfo() {
 }
 
 func ExampleOpenSources() {
-	path := writeExample()
+	path, remove := writeExample()
+	defer remove()
 	f, err := os.Open(path)
 	if err != nil {
 		log.Fatal(err)

@@ -45,7 +45,7 @@ func AVML(w io.WriterAt, mem Memory, cfg Config) error {
 		if len(bytes.TrimLeft(block, "\x00")) == 0 {
 			continue
 		}
-		packed := SnappyFrames(block)
+		packed := snappyFrames(block)
 		out.write(c.rangeHeader(0x4c4d5641, 2, seg))
 		out.write(packed)
 		out.write(binary.LittleEndian.AppendUint64(nil, uint64(len(packed))))
@@ -53,10 +53,10 @@ func AVML(w io.WriterAt, mem Memory, cfg Config) error {
 	return out.flush()
 }
 
-// SnappyFrames packs data into a snappy stream in frames (google/snappy
+// snappyFrames packs data into a snappy stream in frames (google/snappy
 // framing_format.txt) of 64 KiB each. What shrinks by less than an eighth stays
 // as it is.
-func SnappyFrames(data []byte) []byte {
+func snappyFrames(data []byte) []byte {
 	out := []byte("\xff\x06\x00\x00sNaPpY")
 	for chunk := range slices.Chunk(data, 65536) {
 		kind, body := byte(0), snappy.Encode(nil, chunk)
