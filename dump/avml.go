@@ -25,9 +25,9 @@ const (
 
 var avmlMagic = []byte("AVML\x02\x00\x00\x00")
 
-// FormatAVML is the compressed image that avml writes. It has no memory where 16
-// MiB were all zeros: reads of that fail with ErrMissing, as the image does not
-// tell it from what the machine did not have.
+// FormatAVML is the compressed image that avml writes (AVML src/image.rs, version
+// 2). It has no memory where 16 MiB were all zeros: reads of that fail with
+// ErrMissing, as the image does not tell it from what the machine did not have.
 const FormatAVML Format = "AVML"
 
 func isAVML(head []byte) bool { return bytes.HasPrefix(head, []byte("AVML")) }

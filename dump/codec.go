@@ -28,6 +28,7 @@ const (
 // Codecs are all codecs, in the order of their values.
 var Codecs = []Codec{CodecRaw, CodecZlib, CodecLZO, CodecSnappy, CodecZstd}
 
+// String is the codec's name, "raw" for pages as they were.
 func (c Codec) String() string {
 	switch c {
 	case CodecRaw:

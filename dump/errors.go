@@ -44,6 +44,7 @@ type ReadError struct {
 // sees the address of a fault in the file only.
 const NoAddr = ^uint64(0)
 
+// Error names the physical address, the reason, and the place in the file.
 func (e *ReadError) Error() string {
 	s := e.Kind.Error()
 	if e.Addr != NoAddr {
@@ -76,6 +77,7 @@ type FileError struct {
 	Err    error  // the system's error, or another cause
 }
 
+// Error is one line: the file, the kind, what is wrong and where.
 func (e *FileError) Error() string {
 	s := e.File + ": "
 	if e.Kind != nil {

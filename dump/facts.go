@@ -9,7 +9,9 @@ import (
 // Format names a dump's file format.
 type Format string
 
-// The formats this package reads.
+// The formats with the kernel's own notes: ELF cores (elf(5); Linux
+// fs/proc/vmcore.c writes /proc/vmcore), and makedumpfile's compressed ones (its
+// diskdump_mod.h and IMPLEMENTATION file).
 const (
 	FormatELF   Format = "ELF vmcore"
 	FormatKdump Format = "kdump-compressed"
@@ -127,7 +129,9 @@ func (f *Facts) settlePageSize() {
 	}
 }
 
-// Utsname is what uname(2) said on the dumped machine.
+// Utsname is what uname(2) said on the dumped machine (Linux
+// include/uapi/linux/utsname.h, struct new_utsname). The strings are as the dump
+// has them, unchecked: cstr.Escape makes them fit to be shown.
 type Utsname struct {
 	Sysname    string
 	Nodename   string

@@ -17,7 +17,8 @@ const (
 	limeHeaderSize = 32
 )
 
-// FormatLiME is the image that the LiME module and avml write.
+// FormatLiME is the image that the LiME module and avml write (LiME
+// doc/README.md, header version 1).
 const FormatLiME Format = "LiME"
 
 // limeHeader is the header of one range.

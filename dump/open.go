@@ -29,7 +29,8 @@ type options struct {
 // holds all of it is faster by an order of magnitude, and has to be asked for.
 func WithCache(bytes int64) Option { return func(o *options) { o.cache = fixed(bytes) } }
 
-// WithoutMapping reads files with system calls instead of mapping them.
+// WithoutMapping reads files with system calls instead of mapping them. It is
+// slower, and a file that is cut short meanwhile gives plain errors.
 func WithoutMapping() Option { return func(o *options) { o.noMap = true } }
 
 func gather(opts []Option) *options {
@@ -90,7 +91,7 @@ func Open(paths []string, opts ...Option) (Image, error) {
 
 // OpenSources is Open for bytes that are no local files: one source, or the
 // parts of a split dump. The sources' closers are called when the Image is
-// closed or when opening fails.
+// closed or when opening fails. Errors are those of Open.
 func OpenSources(sources []Source, opts ...Option) (Image, error) {
 	o := gather(opts)
 	var stores []store

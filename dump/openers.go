@@ -11,9 +11,10 @@ var openers struct {
 	of map[string]Opener
 }
 
-// RegisterOpener has Open read the URLs of a scheme ("https") by fn, in place of
-// whoever did it before. Packages that read remote dumps call it when they are
-// imported.
+// RegisterOpener has Open read the URLs of a scheme ("https", in lower case) by
+// fn, in place of whoever did it before. Packages that read remote dumps call it
+// when they are imported. What fn fails with is what Open fails with, in a
+// *FileError.
 func RegisterOpener(scheme string, fn Opener) {
 	openers.Lock()
 	defer openers.Unlock()

@@ -26,14 +26,14 @@ func WithProgress(fn func(Progress)) Option {
 	}
 }
 
-// WithContext ends opening when ctx is done, with its error, and so it does
-// reads of a remote dump while the Image is open.
+// WithContext ends opening when ctx is done, with an error that wraps its error,
+// and so it does reads of a remote dump while the Image is open.
 func WithContext(ctx context.Context) Option {
 	return func(o *options) { o.ctx = ctx }
 }
 
 // WithoutScan keeps Open from looking for VMCOREINFO in memory where the
-// headers of the dump do not have it.
+// headers of the dump do not have it; Facts.VMCoreInfo is nil then.
 func WithoutScan() Option { return func(o *options) { o.noScan = true } }
 
 // tell reports progress to whoever asked for it.

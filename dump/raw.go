@@ -2,7 +2,8 @@ package dump
 
 import "encoding/binary"
 
-// FormatRaw is memory without any header.
+// FormatRaw is memory without any header: the offset in the file and that of
+// WithRawMemory give the physical address.
 const FormatRaw Format = "raw memory"
 
 // WithRawMemory says that the file is memory from physical address start on,

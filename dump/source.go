@@ -17,7 +17,8 @@ type Source struct {
 }
 
 // Prefetcher is what the io.ReaderAt of a Source may implement to be told what
-// will be read next. WillNeed must return at once.
+// will be read next: n bytes from the file offset off on. WillNeed must return at
+// once.
 type Prefetcher interface{ WillNeed(off, n int64) }
 
 // store is the random-access bytes of one dump file: a mapping, an

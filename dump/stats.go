@@ -29,7 +29,8 @@ type counter interface {
 
 // Stat counts the pages by what the page descriptors say, without reading the
 // pages: Damaged are those whose descriptors are impossible. It reads 24 bytes
-// for each page of a kdump-compressed dump.
+// for each page of a kdump-compressed dump (struct page_desc of makedumpfile's
+// diskdump_mod.h). Its error is that of ctx, or of a file cut short meanwhile.
 func Stat(ctx context.Context, img Image) (*Stats, error) {
 	if c, ok := img.(counter); ok {
 		var st *Stats
@@ -65,7 +66,8 @@ const verifyStep = 1024
 // Verify reads every page. It returns the counts of Stat, of which Damaged and
 // Missing are then what could not be read. zlib pages carry a checksum; damage
 // of the others is found only where it breaks the packing, and damage of raw
-// pages never.
+// pages never. A page that cannot be read is no error here, it goes to
+// VerifyOptions.Report; errors are those of ctx and of Report.
 func Verify(ctx context.Context, img Image, o VerifyOptions) (*Stats, error) {
 	st, err := Stat(ctx, img)
 	if err != nil {

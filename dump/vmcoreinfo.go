@@ -8,7 +8,9 @@ import (
 // VMCoreInfo is the text that the kernel keeps about itself for dump tools
 // (Linux kernel/crash_core.c, kernel/vmcore_info.c since 6.8; documented in
 // Documentation/admin-guide/kdump/vmcoreinfo.rst). Addresses are kernel virtual
-// addresses as of the running kernel, after KASLR.
+// addresses as of the running kernel, after KASLR. The methods that look up a key
+// return false where the text has none of it or no number there, and may be
+// called on nil, which has no keys.
 type VMCoreInfo struct {
 	Raw  string // the text itself, without the padding behind it
 	keys []string
@@ -51,7 +53,7 @@ func (v *VMCoreInfo) Get(key string) (string, bool) {
 	return s, ok
 }
 
-// Symbol returns SYMBOL(name), a virtual address.
+// Symbol returns SYMBOL(name), a kernel virtual address.
 func (v *VMCoreInfo) Symbol(name string) (uint64, bool) {
 	return v.parse("SYMBOL("+name+")", 16)
 }
@@ -83,7 +85,7 @@ func (v *VMCoreInfo) Number(name string) (int64, bool) {
 	return int64(n), err == nil
 }
 
-// Hex returns a bare hexadecimal key such as KERNELOFFSET.
+// Hex returns a bare hexadecimal key such as KERNELOFFSET, in bytes.
 func (v *VMCoreInfo) Hex(key string) (uint64, bool) { return v.parse(key, 16) }
 
 // Page returns PAGESIZE, the size of the kernel's pages in bytes, if it is a size

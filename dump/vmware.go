@@ -10,7 +10,8 @@ import (
 	"strings"
 )
 
-// FormatVMware is the memory of a suspended or snapshotted VMware machine.
+// FormatVMware is the memory of a suspended or snapshotted VMware machine: a
+// .vmss or .vmsn file (crash vmware_vmss.h), alone or with its .vmem.
 const FormatVMware Format = "VMware memory"
 
 // vmFlat is how much memory a VMware machine has without a hole in it: at 3

@@ -12,7 +12,8 @@ import (
 )
 
 // Dir returns a directory for one kind of files, and makes it. An empty base
-// stands for "mortem" in the user's cache directory (os.UserCacheDir).
+// stands for "mortem" in the user's cache directory (os.UserCacheDir). It fails
+// where there is none, or where it cannot be made.
 func Dir(base, kind string) (string, error) {
 	if base == "" {
 		user, err := os.UserCacheDir()
@@ -27,7 +28,8 @@ func Dir(base, kind string) (string, error) {
 
 // Key is a file name for what is made of a packed file: a hash of its size and
 // of 64 KiB at its beginning, middle and end. The last part has the checksums of
-// the contents that all packers write.
+// the contents that all packers write. size is in bytes; errors are those of
+// reading.
 func Key(r io.ReaderAt, size int64) (string, error) {
 	const part = 64 << 10
 	h := sha256.New()
@@ -56,7 +58,8 @@ func Has(path string) bool {
 }
 
 // Write has a file written under another name, and gives it its own when it is
-// complete, so that nobody sees half of it. Whoever is last wins.
+// complete, so that nobody sees half of it. Whoever is last wins. Where write
+// fails, or the file system does, the error is theirs and nothing is left.
 func Write(path string, write func(*os.File) error) error {
 	temp, err := os.CreateTemp(filepath.Dir(path), ".new-*")
 	if err != nil {

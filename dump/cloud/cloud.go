@@ -44,7 +44,8 @@ type object struct {
 	attr   *blob.Attributes
 }
 
-// Open opens the object at a URL.
+// Open opens the object at a URL. It fails where the URL names none, where the
+// bucket cannot be reached, and where the object is not there or not to be read.
 func Open(ctx context.Context, address string) (remote.Object, error) {
 	u, err := url.Parse(address)
 	if err != nil {

@@ -63,6 +63,8 @@ func Detect(start []byte) Format {
 const maxDictionary = 512 << 20
 
 // Reader unpacks a stream. For None it is the stream itself. It must be closed.
+// It fails where the stream does not begin as the format does; what is damaged
+// further on gives errors of Read. Memory is bounded, whatever the stream asks for.
 func Reader(r io.Reader, format Format) (io.ReadCloser, error) {
 	plain, err := reader(bufio.NewReaderSize(r, 1<<20), format)
 	if err != nil {
@@ -94,7 +96,7 @@ func reader(r *bufio.Reader, format Format) (io.Reader, error) {
 
 // File unpacks a file: in parallel where it is made for that. The result is
 // also an io.Seeker for those, which then unpack only what is read. It must be
-// closed.
+// closed. size is in bytes; errors are those of Reader.
 func File(r io.ReaderAt, size int64) (io.ReadCloser, error) {
 	start := make([]byte, 6)
 	n, _ := r.ReadAt(start, 0)

@@ -15,7 +15,8 @@ type segment struct {
 
 // ELF writes a core file like /proc/vmcore: one note segment, and a PT_LOAD for
 // each stretch of memory. Excluded pages become the part of a segment that
-// p_memsz has over p_filesz, as makedumpfile -E writes them.
+// p_memsz has over p_filesz, as makedumpfile -E writes them. The layout is that of
+// elf(5); errors are those of w and of mem.
 func ELF(w io.WriterAt, mem Memory, cfg Config) error {
 	c := cfg.withDefaults()
 	segs := c.segments(mem)

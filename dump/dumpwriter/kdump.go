@@ -8,14 +8,16 @@ import (
 
 // Kdump writes a kdump-compressed file (makedumpfile's IMPLEMENTATION file and
 // diskdump_mod.h): header, sub-header, VMCOREINFO, notes, both bitmaps, page
-// descriptors, page data. Pages of zeros share one copy.
+// descriptors, page data. Pages of zeros share one copy. Errors are those of w
+// and of mem.
 func Kdump(w io.WriterAt, mem Memory, cfg Config) error {
 	return Split([]io.WriterAt{w}, mem, cfg)
 }
 
 // Split writes a dump in as many parts as there are writers, as makedumpfile
 // --split does: each part has the headers, both bitmaps, room for the
-// descriptors of all pages, and the data of an equal share of the present ones. The header version must be 2 at least.
+// descriptors of all pages, and the data of an equal share of the present ones. It
+// fails for a header version below 2, and with the errors of ws and of mem.
 func Split(ws []io.WriterAt, mem Memory, cfg Config) error {
 	c := cfg.withDefaults()
 	if len(ws) > 1 && c.Version < 2 {

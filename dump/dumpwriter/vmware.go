@@ -16,8 +16,9 @@ type VMwareCPU struct {
 
 // VMware writes the state file of a suspended machine to state, and its memory
 // to vmem, or into the state file where vmem is nil. The layout is that of
-// crash's vmware_vmss.h; crash 8.0.2 opens the files. Blocks says to write registers as blocks, as newer
-// products do.
+// crash's vmware_vmss.h; crash 8.0.2 opens the files. Blocks says to write
+// registers as blocks, as newer products do. Errors are those of the writers and
+// of mem.
 func VMware(state, vmem io.WriterAt, mem Memory, cpus []VMwareCPU, blocks bool, cfg Config) error {
 	c := cfg.withDefaults()
 	c.Order = binary.LittleEndian

@@ -31,7 +31,8 @@ var client = &http.Client{Transport: func() http.RoundTripper {
 // Open opens the dump at an https:// or http:// URL. A user and password in the
 // URL, or those of the host in ~/.netrc (or the file that $NETRC names), are
 // sent to the host of the URL. From a server that does not give parts of a file
-// all of it is fetched into the cache directory, to be removed at the end.
+// all of it is fetched into the cache directory, to be removed at the end. Errors
+// are *dump.FileError values. The context is of opening and of all reads.
 func Open(ctx context.Context, address string, opt Options) (dump.Source, error) {
 	return openHTTP(ctx, address, "", opt)
 }

@@ -62,7 +62,9 @@ func (r *Reader) Source() dump.Source {
 // Moved implements dump.Meter.
 func (r *Reader) Moved() (bytes, requests int64) { return r.moved.Load(), r.asked.Load() }
 
-// ReadAt implements io.ReaderAt.
+// ReadAt implements io.ReaderAt. What fails for a while is tried again; the error
+// is then ErrChanged, a *PermanentError, the context's, or that of the last
+// attempt.
 func (r *Reader) ReadAt(p []byte, off int64) (int, error) {
 	if off < 0 {
 		return 0, fmt.Errorf("%s: negative offset %d", r.obj.Name(), off)
@@ -234,7 +236,7 @@ func (r *Reader) land(first int64, list []*flight, data []byte, err error) {
 	}
 }
 
-// Close ends all requests.
+// Close ends all requests, and the use of the object.
 func (r *Reader) Close() error {
 	r.mu.Lock()
 	r.closed = true

@@ -38,6 +38,7 @@ var ErrChanged = errors.New("the file on the server was changed while it was bei
 // PermanentError is an error that trying again does not help.
 type PermanentError struct{ Err error }
 
+// Error is the cause's text.
 func (e *PermanentError) Error() string { return e.Err.Error() }
 
 // Unwrap returns the cause.
@@ -81,7 +82,7 @@ func (o Options) withDefaults() Options {
 }
 
 // Register has dump.Open read the URLs of a scheme as the objects that open
-// opens.
+// opens, and fail as open fails.
 func Register(scheme string, open func(ctx context.Context, url string) (Object, error)) {
 	dump.RegisterOpener(scheme, func(ctx context.Context, url string, o dump.OpenerOptions) (dump.Source, error) {
 		obj, err := open(ctx, url)

@@ -11,7 +11,8 @@ import (
 )
 
 // Handler serves an object to a Reader over HTTP, in parts only, and of it each
-// part that is asked for.
+// part that is asked for. The status of the answer tells the Reader of ErrChanged
+// and of a *PermanentError; after any other error it asks again.
 func Handler(obj Object) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		off, n, ok := askedRange(r.Header.Get("Range"), obj.Size())

@@ -16,7 +16,7 @@ const HeadSize = 4096
 
 // Detect returns the name of the packer of a file by its beginning: "gzip",
 // "xz", "zstd", "bzip2", or "zlib" for a LiME image that was packed while it was
-// written; empty for a file that is not packed.
+// written; empty for a file that is not packed. HeadSize bytes are enough.
 func Detect(head []byte) string { return packing(head).String() }
 
 // packing finds out how a file is packed. The three bytes of LZMA's magic number

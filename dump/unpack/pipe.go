@@ -12,7 +12,8 @@ func IsPipe(path string) bool {
 }
 
 // OpenPipe opens a pipe for reading, which waits for somebody who writes into
-// it, but not longer than until the context is done.
+// it, but not longer than until the context is done: the error is the context's
+// then.
 func OpenPipe(ctx context.Context, path string) (*os.File, error) {
 	type opened struct {
 		f   *os.File

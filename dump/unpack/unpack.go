@@ -64,7 +64,9 @@ var ErrNoRoom = errors.New("not enough room on the disk")
 var ErrTooLarge = errors.New("unpacks to more than is allowed")
 
 // Unpack unpacks the size bytes of src, which must be packed (Detect), and
-// returns a file with the contents.
+// returns a file with the contents. Damaged bytes are no error but
+// Result.Damage, as long as something was unpacked. Errors are ErrNoRoom,
+// ErrTooLarge, that of Options.Check, of the context, and of reading and writing.
 func Unpack(ctx context.Context, src io.ReaderAt, size int64, o Options) (*Result, error) {
 	dir, err := cache.Dir(o.Dir, "unpacked")
 	if err != nil {
@@ -93,7 +95,7 @@ func Unpack(ctx context.Context, src io.ReaderAt, size int64, o Options) (*Resul
 }
 
 // Spool writes what comes from r into a file that is not kept, unpacked if it
-// is packed.
+// is packed. Errors are those of Unpack.
 func Spool(ctx context.Context, r io.Reader, o Options) (*Result, error) {
 	dir, err := cache.Dir(o.Dir, "spool")
 	if err != nil {
