@@ -50,15 +50,17 @@ func TestReleases(t *testing.T) {
 				uint64(r.Swap[0].Addr) != swap.Addr || len(r.Huge) != 1 || r.Huge[0].Free != 1 {
 				t.Errorf("%+v, %+v", r.Swap, r.Huge)
 			}
-			want, areas := uint64(0), uint64(0)
+			var want, got struct{ areas, pages uint64 }
 			for _, a := range plan.VmapAreas() {
-				want += a.Size
+				want.areas += a.Size
+				want.pages += uint64(a.Pages) * 4096
 			}
 			for _, c := range r.Vmalloc {
-				areas += c.Bytes
+				got.areas += c.Bytes
+				got.pages += c.Memory
 			}
-			if areas != want || want == 0 {
-				t.Errorf("%d bytes of vmalloc areas, planned %d: %+v", areas, want, r.Vmalloc)
+			if got != want || want.pages == 0 {
+				t.Errorf("%+v bytes of vmalloc areas, planned %+v: %+v", got, want, r.Vmalloc)
 			}
 		})
 	}

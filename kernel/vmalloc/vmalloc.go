@@ -20,14 +20,26 @@ type Reader struct {
 	node nodeLayout // since 6.9
 }
 
-// areaLayout is struct vmap_area. What it leads to was called private until 3.9.
+// areaLayout is struct vmap_area. What it leads to was called private until 3.9. Since 5.4
+// it is in a union with subtree_max_size, of areas that are free, and there were no flags
+// until 6.4 made others.
 type areaLayout struct {
 	kernel.Layout `kernel:"struct vmap_area"`
 	Start         kernel.U64    `kernel:"va_start"`
 	End           kernel.U64    `kernel:"va_end"`
 	List          kernel.Offset `kernel:"list"`
 	VM            kernel.U64    `kernel:"vm|private"`
+	FreeSize      kernel.Offset `kernel:"subtree_max_size,optional"`
 	Flags         kernel.Uint   `kernel:"flags,optional"`
+}
+
+// hasVM tells whether an area has a vm_struct, where its flags say so: since 5.4 the pointer
+// is NULL otherwise.
+func (l *areaLayout) hasVM(b []byte) bool {
+	if !l.Flags.Has() || l.FreeSize.Has() && l.FreeSize.Offset() == l.VM.Offset() {
+		return true
+	}
+	return l.Flags.Get(b)&flagHasVM != 0
 }
 
 type vmLayout struct {
@@ -63,7 +75,7 @@ const (
 	FlagMap     = 1 << 2
 )
 
-const flagHasVM = 1 << 2 // VM_VM_AREA of vmap_area.flags, until 5.2
+const flagHasVM = 1 << 2 // VM_VM_AREA of vmap_area.flags, until 5.3
 
 // Open resolves the layouts.
 func Open(k *kernel.Kernel) (*Reader, error) {
@@ -150,7 +162,7 @@ func (r *Reader) read(addr uint64) (Area, error) {
 	}
 	a.Size = a.End - a.Start
 	vm := l.VM.Get(b)
-	if vm == 0 || l.Flags.Has() && l.Flags.Get(b)&flagHasVM == 0 {
+	if vm == 0 || !l.hasVM(b) {
 		return a, nil
 	}
 	v := &r.vm
