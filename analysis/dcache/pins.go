@@ -19,8 +19,8 @@ const (
 
 // pinTally is a Pins in the making.
 type pinTally struct {
-	sampled, directories int
-	leaves               map[string]*Leaf
+	sampled, directories, cut int
+	leaves                    map[string]*Leaf
 }
 
 // samplePins looks below one directory of a chain.
@@ -35,6 +35,9 @@ func (d *describer) samplePins(g *group, dir *vfs.Dentry) {
 	nodes := 0
 	if d.below(g, dir, "", 0, &nodes) {
 		g.pins.directories++
+	}
+	if nodes > maxPinNodes {
+		g.pins.cut++
 	}
 }
 
@@ -57,7 +60,8 @@ func (d *describer) below(g *group, dir *vfs.Dentry, path string, depth int, nod
 			continue
 		}
 		at := *child
-		if depth == maxPinDepth || !d.below(g, &at, path+name+"/", depth+1, nodes) {
+		ends := depth == maxPinDepth || !d.below(g, &at, path+name+"/", depth+1, nodes)
+		if ends && *nodes <= maxPinNodes { // else what is below it was not looked at
 			g.pins.add(path+name, child.Count > 0, child.Count == 0 && d.fs.OnLRU(child))
 		}
 	}
@@ -89,7 +93,7 @@ func (p *pinTally) finish() *Pins {
 	if p.directories == 0 {
 		return nil
 	}
-	pins := &Pins{Sampled: p.sampled, Directories: p.directories}
+	pins := &Pins{Sampled: p.sampled, Directories: p.directories, Cut: p.cut}
 	for _, leaf := range p.leaves {
 		pins.Leaves = append(pins.Leaves, *leaf)
 	}

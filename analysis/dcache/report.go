@@ -109,13 +109,22 @@ type Owners struct {
 type Pins struct {
 	Sampled     int    `json:"sampled"`     // entries that were looked into
 	Directories int    `json:"directories"` // of these, the ones with something below
+	Cut         int    `json:"cut"`         // of these, the ones with more below than was looked at: what leaves count is a lower bound then
 	Leaves      []Leaf `json:"leaves"`      // the ends of the trees below, the most frequent first
+}
+
+// AtLeast is what to say in front of what a leaf counts.
+func (p *Pins) AtLeast() string {
+	if p.Cut > 0 {
+		return "at least "
+	}
+	return ""
 }
 
 // Leaf is the end of a tree below a directory.
 type Leaf struct {
 	Path        string `json:"path"`        // below the entry
-	Count       int    `json:"count"`       //
+	Count       int    `json:"count"`       // times that there is one, more than once below an entry too
 	Reclaimable int    `json:"reclaimable"` // on the LRU without references
 	Held        int    `json:"held"`        // with references
 }

@@ -113,7 +113,7 @@ func printGroup(w *printer, g *dcache.Group) {
 	}
 	if g.Pins != nil {
 		for _, l := range g.Pins.Leaves {
-			w.line("    kept by %s: %d of the %d looked into; reclaimable %d, in use %d", l.Path, l.Count, g.Pins.Sampled, l.Reclaimable, l.Held)
+			w.line("    kept by %s: %s%d times below the %d looked into; reclaimable %d, in use %d", l.Path, g.Pins.AtLeast(), l.Count, g.Pins.Sampled, l.Reclaimable, l.Held)
 		}
 	}
 	if len(g.Entries) > 0 && (len(g.Entries) > 1 || g.Owners != nil) {
