@@ -20,6 +20,9 @@ type Coverage struct {
 	// where that was let pass; see Options.Force. The whole answer may be
 	// wrong then.
 	Mismatch string `json:"debuginfo_mismatch,omitempty"`
+	// Damage says what of the debug information cannot be read: what is defined
+	// there is not known, and where the answer needed that it is not whole.
+	Damage string `json:"debuginfo_damage,omitempty"`
 	// Problems are the first failures, each with its place.
 	Problems []string `json:"problems,omitempty"`
 }
@@ -27,8 +30,8 @@ type Coverage struct {
 // maxProblems bounds how many failures are kept as text.
 const maxProblems = 20
 
-// Complete tells whether everything was read.
-func (c *Coverage) Complete() bool { return c.Excluded+c.Missing+c.Corrupt == 0 }
+// Complete tells whether everything was read, the debug information included.
+func (c *Coverage) Complete() bool { return c.Unread() == 0 && c.Damage == "" }
 
 // Unread is the number of objects that could not be read.
 func (c *Coverage) Unread() uint64 { return c.Excluded + c.Missing + c.Corrupt }
@@ -52,7 +55,9 @@ func (c *Coverage) Fail(err error) {
 }
 
 // NewCoverage is the coverage that an answer about the kernel starts from.
-func (k *Kernel) NewCoverage() Coverage { return Coverage{Mismatch: k.mismatch} }
+func (k *Kernel) NewCoverage() Coverage {
+	return Coverage{Mismatch: k.mismatch, Damage: k.Damage()}
+}
 
 // PartCoverage is the coverage of one of several goroutines that divide a row of
 // work among them, each taking its pieces in the order of the row. What

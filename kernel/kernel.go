@@ -80,6 +80,15 @@ func (k *Kernel) Info() debuginfo.Source { return k.info }
 // where Options.Force let that pass, and is empty otherwise.
 func (k *Kernel) Mismatch() string { return k.mismatch }
 
+// Damage says what of the debug information cannot be read, and is empty where all of it
+// can.
+func (k *Kernel) Damage() string {
+	if err := debuginfo.DamageOf(k.info); err != nil {
+		return err.Error()
+	}
+	return ""
+}
+
 // Type returns a type by its C name, such as "struct dentry": the kernel's own,
 // or else a loaded module's, if those are known.
 func (k *Kernel) Type(name string) (*ctype.Type, error) {

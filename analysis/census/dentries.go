@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"math"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -22,8 +23,8 @@ type Options struct {
 	Super   uint64 // only of the super_block at this address
 	Pattern string // only names of this pattern, or that fit this shell pattern
 
-	Top     int // directories and patterns to show; 0 means 20
-	Held    int // objects that are deleted and held to show; 0 means 1,000
+	Top     int // directories and patterns to show; 0 means 20, negative all
+	Held    int // objects that are deleted and held to show; 0 means 1,000, negative all (up to 65,536)
 	Walk    int // walk LRU lists of up to so many dentries in all; 0 means a million, negative none
 	Workers int // goroutines; 0 means one a processor
 	// Room is how many directories, and patterns, are counted exactly; 0 means
@@ -55,7 +56,12 @@ func (o *Options) setDefaults() {
 	set(&o.Walk, 1_000_000)
 	set(&o.Workers, runtime.GOMAXPROCS(0))
 	set(&o.Room, max(smallRoom, maxRoom/o.Workers))
-	o.Held = min(o.Held, maxShown)
+	if o.Top < 0 {
+		o.Top = math.MaxInt
+	}
+	if o.Held < 0 || o.Held > maxShown {
+		o.Held = maxShown
+	}
 }
 
 // Dentries counts all dentries by state, file system, directory and pattern of name,

@@ -1,11 +1,9 @@
 package dcache
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"runtime"
-	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -17,7 +15,7 @@ import (
 
 // Options choose what the report holds. The zero value means the defaults.
 type Options struct {
-	Top       int // chains to describe; 0 means 10
+	Top       int // chains to describe; 0 means 10, negative all (up to chains.MaxRanked)
 	MinLength int // describe no shorter chain; 0 means 2
 	Entries   int // entries to list of each name in a chain; negative means all
 	MaxLength int // an alarm is raised where a chain is longer; 0 means never
@@ -57,12 +55,13 @@ func Analyze(ctx context.Context, fs *vfs.FS, opt Options) (*Report, error) {
 	r.Histogram = histogram(&total.lengths, total.counts.Total, table.Buckets)
 	r.Long = total.lengths.LongerThan(r.Table.ExpectedLongest)
 	d := newDescriber(fs, table, opt, &r.Coverage)
-	r.Chains = make([]Chain, 0, len(total.top))
-	for _, c := range total.top {
+	longest := total.top.List()
+	r.Chains = make([]Chain, 0, len(longest))
+	for _, c := range longest {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		r.Chains = append(r.Chains, d.describe(c.bucket))
+		r.Chains = append(r.Chains, d.describe(c.Bucket))
 	}
 	d.countChildren(r)
 	if r.hasDeadOwners() {
@@ -83,7 +82,7 @@ func histogram(l *chains.Lengths, dentries, buckets uint64) []Bin {
 }
 
 func (o *Options) setDefaults() {
-	if o.Top <= 0 {
+	if o.Top == 0 {
 		o.Top = 10
 	}
 	if o.MinLength <= 0 {
@@ -100,23 +99,11 @@ type tally struct {
 	used     uint64
 	unread   uint64 // buckets of which nothing is known, not even that they are empty
 	lengths  chains.Lengths
-	top      []ranked
+	top      chains.Ranking[struct{}]
 	coverage kernel.Coverage
 }
 
-type ranked struct {
-	bucket uint64
-	length int
-}
-
-// byLength orders chains the longest first, and equally long ones by bucket,
-// so that the report does not depend on how the work was divided.
-func byLength(a, b ranked) int {
-	if c := cmp.Compare(b.length, a.length); c != 0 {
-		return c
-	}
-	return cmp.Compare(a.bucket, b.bucket)
-}
+type ranked = chains.Ranked[struct{}]
 
 // parts is how many parts the table is divided into. More than workers, so
 // that a part with the one long chain does not keep the others waiting.
@@ -147,11 +134,10 @@ func survey(ctx context.Context, fs *vfs.FS, table *vfs.HashTable, opt Options) 
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	total := &tally{}
+	total := &tally{top: chains.NewRanking[struct{}](opt.Top)}
 	for i := range tallies {
 		total.add(&tallies[i])
 	}
-	total.trim(opt.Top)
 	return total, nil
 }
 
@@ -169,18 +155,19 @@ func (t *tally) guarded(ctx context.Context, fs *vfs.FS, table *vfs.HashTable, f
 
 // survey walks the chains of a range of buckets.
 func (t *tally) survey(ctx context.Context, fs *vfs.FS, table *vfs.HashTable, from, to uint64, opt Options) {
-	cur := ranked{bucket: from}
+	t.top = chains.NewRanking[struct{}](opt.Top)
+	cur := ranked{Bucket: from}
 	seen := 0
 	for e, err := range table.Entries(from, to) {
 		if err != nil {
 			t.broken(err, &cur, opt)
 			continue
 		}
-		if e.Bucket != cur.bucket {
+		if e.Bucket != cur.Bucket {
 			t.chain(cur, opt)
-			cur = ranked{bucket: e.Bucket}
+			cur = ranked{Bucket: e.Bucket}
 		}
-		cur.length++
+		cur.Length++
 		t.counts.add(fs, e.Dentry)
 		if seen++; seen&0xffff == 0 && ctx.Err() != nil {
 			return
@@ -195,34 +182,22 @@ func (t *tally) survey(ctx context.Context, fs *vfs.FS, table *vfs.HashTable, fr
 func (t *tally) broken(err error, cur *ranked, opt Options) {
 	t.coverage.Fail(err)
 	var chain *vfs.ChainError
-	if !errors.As(err, &chain) || chain.Bucket == cur.bucket && cur.length > 0 {
+	if !errors.As(err, &chain) || chain.Bucket == cur.Bucket && cur.Length > 0 {
 		return
 	}
 	t.chain(*cur, opt)
-	*cur = ranked{bucket: chain.Bucket}
+	*cur = ranked{Bucket: chain.Bucket}
 	t.unread++
 }
 
 func (t *tally) chain(c ranked, opt Options) {
-	if c.length == 0 {
+	if c.Length == 0 {
 		return
 	}
 	t.used++
-	t.lengths.Count(c.length, 1)
-	if c.length < opt.MinLength {
-		return
-	}
-	// Twice the wanted number before sorting, so that it costs little.
-	if len(t.top) >= 2*opt.Top {
-		t.trim(opt.Top)
-	}
-	t.top = append(t.top, c)
-}
-
-func (t *tally) trim(n int) {
-	slices.SortFunc(t.top, byLength)
-	if len(t.top) > n {
-		t.top = t.top[:n]
+	t.lengths.Count(c.Length, 1)
+	if c.Length >= opt.MinLength {
+		t.top.Add(c)
 	}
 }
 
@@ -231,7 +206,7 @@ func (t *tally) add(o *tally) {
 	t.used += o.used
 	t.unread += o.unread
 	t.lengths.Add(&o.lengths)
-	t.top = append(t.top, o.top...)
+	t.top.Join(&o.top)
 	t.coverage.Add(o.coverage)
 }
 

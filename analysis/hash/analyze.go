@@ -23,7 +23,7 @@ type Options struct {
 	Nets  bool     // the tables of all network namespaces, and not only of init_net
 
 	Table   hashtable.Options // what the types of the expressions do not say
-	Top     int               // chains to list of each table; 0 means 3
+	Top     int               // chains to list of each table; 0 means 3, negative all (up to chains.MaxRanked)
 	Entries int               // entries to list of each chain; 0 means 4, negative means all
 	Workers int               // goroutines; 0 means one a processor
 
@@ -67,7 +67,7 @@ func Analyze(ctx context.Context, k *kernel.Kernel, opt Options) (*Report, error
 func (t *Table) beyond() int { return max(t.Longest-t.ExpectedLongest, 0) }
 
 func (o *Options) setDefaults() {
-	if o.Top <= 0 {
+	if o.Top == 0 {
 		o.Top = 3
 	}
 	if o.Entries == 0 {
@@ -202,7 +202,7 @@ type tally struct {
 	entries  uint64
 	lost     uint64 // buckets whose heads cannot be read
 	broken   uint64
-	top      []Chain
+	top      chains.Ranking[Chain]
 	coverage kernel.Coverage
 }
 
@@ -259,6 +259,7 @@ func (t *tally) guarded(ctx context.Context, table *hashtable.Table, from, to ui
 }
 
 func (t *tally) walk(ctx context.Context, table *hashtable.Table, from, to uint64, opt Options) {
+	t.top = chains.NewRanking[Chain](opt.Top)
 	seen := 0
 	for c, err := range table.Chains(from, to) {
 		one := Chain{Bucket: c.Bucket, Addr: kernel.Addr(c.Addr), Length: c.Length}
@@ -274,9 +275,7 @@ func (t *tally) walk(ctx context.Context, table *hashtable.Table, from, to uint6
 		t.used++
 		t.entries += uint64(c.Length)
 		t.lengths.Count(c.Length, 1)
-		if len(t.top) < opt.Top || c.Length > t.top[len(t.top)-1].Length {
-			t.keep(one, opt.Top)
-		}
+		t.top.Add(chains.Ranked[Chain]{Bucket: c.Bucket, Length: c.Length, Of: one})
 		if seen++; seen&0xfff == 0 && ctx.Err() != nil {
 			return
 		}
@@ -285,30 +284,17 @@ func (t *tally) walk(ctx context.Context, table *hashtable.Table, from, to uint6
 	t.coverage.Read += t.entries
 }
 
-// keep puts a chain among the longest.
-func (t *tally) keep(c Chain, n int) {
-	at, _ := slices.BinarySearchFunc(t.top, c, byLength)
-	t.top = slices.Insert(t.top, at, c)
-	t.top = t.top[:min(len(t.top), n)]
-}
-
-// byLength orders chains the longest first, and equally long ones by bucket.
-func byLength(a, b Chain) int {
-	return cmp.Or(cmp.Compare(b.Length, a.Length), cmp.Compare(a.Bucket, b.Bucket))
-}
-
 func (t *tally) add(o *tally) {
 	t.lengths.Add(&o.lengths)
 	t.used += o.used
 	t.entries += o.entries
 	t.broken += o.broken
-	t.top = append(t.top, o.top...)
+	t.top.Join(&o.top)
 	t.coverage.Add(o.coverage)
 }
 
 // describe makes the answer of what was counted.
 func describe(f foundTable, total *tally, opt Options, cover *kernel.Coverage) Table {
-	slices.SortFunc(total.top, byLength)
 	t := Table{
 		Name: f.Name, Expr: f.Expr, What: f.what, Net: kernel.Addr(f.Net), Addr: kernel.Addr(f.Addr),
 		Kind: string(f.Head.Kind), Entry: f.Entry, Buckets: f.Buckets, Used: total.used, Entries: total.entries,
@@ -316,7 +302,9 @@ func describe(f foundTable, total *tally, opt Options, cover *kernel.Coverage) T
 		ExpectedLongest: chains.ExpectedLongest(total.entries, f.Buckets),
 		Steps:           total.lengths.Steps(), ExpectedSteps: chains.ExpectedSteps(total.entries, f.Buckets),
 		Histogram: total.lengths.Histogram(total.entries, f.Buckets),
-		Chains:    total.top[:min(len(total.top), opt.Top)],
+	}
+	for _, c := range total.top.List() {
+		t.Chains = append(t.Chains, c.Of)
 	}
 	t.Excess = float64(t.Longest) / float64(max(t.ExpectedLongest, 1))
 	t.Long = total.lengths.LongerThan(t.ExpectedLongest)

@@ -146,5 +146,5 @@ type Cgroup struct {
 
 // Options choose what is read.
 type Options struct {
-	Top int // no more than so many vmalloc callers and cgroups; all where 0
+	Top int // no more than so many vmalloc callers and cgroups; all where 0 or negative
 }

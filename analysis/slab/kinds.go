@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"iter"
+	"math"
 	"math/bits"
 	"slices"
 	"strings"
@@ -66,7 +67,7 @@ const kindMethod = "candidates are the types of a fitting size; lists whose neig
 
 // KindOptions choose how much is looked at.
 type KindOptions struct {
-	Limit int // look at about so many objects, spread over the slabs; 100,000 where 0
+	Limit int // look at about so many objects, spread over the slabs; 100,000 where 0, all where negative
 }
 
 const (
@@ -87,7 +88,10 @@ type sampled struct {
 
 // Kinds classifies the live objects of a cache by their content.
 func Kinds(ctx context.Context, s *slab.Allocations, c *slab.Cache, opt KindOptions) (*KindReport, error) {
-	if opt.Limit <= 0 {
+	switch {
+	case opt.Limit < 0:
+		opt.Limit = math.MaxInt32
+	case opt.Limit == 0:
 		opt.Limit = defaultKindLimit
 	}
 	w := &kinds{j: newJudge(s), s: s, c: c, r: &KindReport{Cache: c.Name, Method: kindMethod, Kinds: []ObjectKind{},

@@ -30,7 +30,7 @@ type Object struct {
 // ObjectOptions choose objects.
 type ObjectOptions struct {
 	Free  bool // the free objects instead of the live ones
-	Limit int  // no more than so many; all where 0
+	Limit int  // no more than so many; all where 0 or negative
 }
 
 // ListObjects lists the objects of a cache. Of slabs whose list of free objects is

@@ -94,7 +94,7 @@ type Options struct {
 	// caches, besides the kernel's and the modules' own data.
 	References bool
 	Sort       string // one of Sorts; memory where empty
-	Top        int    // list no more than so many caches; all where 0
+	Top        int    // list no more than so many caches; all where 0 or negative
 	// Progress is told how many of how many page frames are done.
 	Progress func(done, total uint64)
 }

@@ -85,10 +85,21 @@ func (t *Tasks) Collect(ctx context.Context, opt Options) (*Report, error) {
 	return c.report, nil
 }
 
+// allFrames are more frames than the stacks that a task can be on have room for.
+const allFrames = 1 << 16
+
+// frameLimit is unwind's limit for Options.Limit.
+func frameLimit(limit int) int {
+	if limit < 0 {
+		return allFrames
+	}
+	return limit
+}
+
 func (t *Tasks) collector(opt Options) *collector {
 	opt.Lines = opt.Lines || opt.Locals
 	c := &collector{Tasks: t, opt: choose(&opt), cpus: map[uint64]*unwind.CPU{}, next: map[uint64]int{}, groups: map[uint64][]int{}, seed: maphash.MakeSeed(),
-		walk: unwind.Options{Limit: opt.Limit, Registers: opt.Registers || opt.Locals, Scan: opt.Scan}}
+		walk: unwind.Options{Limit: frameLimit(opt.Limit), Registers: opt.Registers || opt.Locals, Scan: opt.Scan}}
 	c.report = &Report{Coverage: t.k.NewCoverage()}
 	for _, m := range t.tracer.Methods() {
 		c.report.Methods = append(c.report.Methods, string(m))

@@ -29,7 +29,7 @@ type Options struct {
 	Lines     bool // source lines and inlined functions
 	Locals    bool // parameters and local variables; implies Lines
 	Scan      bool // nothing but a search for return addresses
-	Limit     int  // of frames, 0 for 512
+	Limit     int  // of frames; 0 means 512, negative all
 }
 
 // chosen is what Options say of single tasks, and which of them there are.

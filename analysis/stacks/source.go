@@ -1,6 +1,7 @@
 package stacks
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -36,6 +37,8 @@ func (c *collector) source(trace *unwind.Trace, i int, module string) []Source {
 	found, err := lines.Frames(link)
 	if err != nil {
 		c.lacks(err.Error()) // and go on with what was found
+		cover := &c.report.Coverage
+		cover.Damage = cmp.Or(cover.Damage, err.Error())
 	}
 	var list []Source
 	for n := range found {

@@ -86,7 +86,7 @@ func Look(k *kernel.Kernel, addr uint64) *Report {
 	if err != nil && len(l.r.Answers) == 0 {
 		l.add(Answer{Kind: Unmapped, Text: err.Error()})
 	}
-	if l.r.Coverage.Complete() {
+	if l.r.Coverage.Unread() == 0 {
 		l.r.Coverage.Read = max(1, l.r.Coverage.Read)
 	}
 	return l.r

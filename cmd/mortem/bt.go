@@ -28,9 +28,6 @@ func (f *btFlags) check(opt *stacks.Options) error {
 		return err
 	}
 	opt.States = strings.Join(letters, "")
-	if opt.Limit < 0 {
-		return usage("--limit: %d is no number of frames", opt.Limit)
-	}
 	return nil
 }
 
@@ -85,7 +82,7 @@ func (a *app) btCommand() *cobra.Command {
 	fl.BoolVar(&opt.Lines, "lines", false, "print source lines, and functions inlined into others")
 	fl.BoolVar(&opt.Locals, "locals", false, "print parameters and local variables")
 	fl.BoolVarP(&opt.Scan, "text", "t", false, "search for return addresses, and use no unwind data")
-	fl.IntVar(&opt.Limit, "limit", 0, "print no more than this many frames of a stack (default 512)")
+	mostFlag(fl, &opt.Limit, "limit", 512, "print no more than this many frames of a stack")
 	a.kernelFlags(fl)
 	return c
 }

@@ -5,6 +5,7 @@ import (
 	"debug/elf"
 	"encoding/json"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -12,16 +13,43 @@ import (
 	"github.com/kmortem/mortem/kernel/kerneltest"
 )
 
-// A vmlinux whose debug information is damaged in the middle answers what it can,
-// and says that there is damage.
+// A vmlinux whose debug information is damaged in the middle answers what it can, says
+// that there is damage, also in the coverage, and leads to the status of an answer in part.
 func TestDamagedVmlinux(t *testing.T) {
 	vmlinux := damageSection(t, fixtures.Unpacked(t, kerneltest.Vmlinux), ".debug_info")
-	status, stdout, stderr := mortem(t, "sys", "--no-cache", "--vmlinux", vmlinux, fixtures.Path(t, kerneltest.Main))
-	if status != 0 || !strings.Contains(stdout, "CPUS: 4") {
-		t.Errorf("status %d:\n%s", status, stdout)
+	vmcore := fixtures.Path(t, kerneltest.Main)
+	run := func(args ...string) string {
+		status, stdout, stderr := mortem(t, append(args, "--no-cache", "--vmlinux", vmlinux)...)
+		if status != exitPartly || !strings.Contains(stderr, "debug information is damaged") || !strings.Contains(stderr, ".debug_info+0x") {
+			t.Errorf("%q: status %d, %s", args, status, stderr)
+		}
+		return stdout
 	}
-	if !strings.Contains(stderr, "debug information is damaged") || !strings.Contains(stderr, ".debug_info+0x") {
-		t.Errorf("stderr: %s", stderr)
+	for _, tc := range []struct {
+		args []string
+		says string
+	}{
+		{[]string{"sys", vmcore}, "CPUS: 4"},
+		{[]string{"locks", vmcore}, "debug information is damaged: counts are lower bounds"},
+		{[]string{"type", "struct task_struct"}, "pid;"}, // without a dump
+	} {
+		if stdout := run(tc.args...); !strings.Contains(stdout, tc.says) {
+			t.Errorf("%q: %s", tc.args, stdout)
+		}
+	}
+	for _, args := range [][]string{{"ps", vmcore}, {"eval", vmcore, "init_task.comm"}, {"type", vmcore, "struct task_struct"}} {
+		if damage := findMember(t, run(append(args, "--json")...), "debuginfo_damage"); !strings.Contains(damage, ".debug_info+0x") {
+			t.Errorf("%q with --json: damage %q", args, damage)
+		}
+	}
+	status, stdout, _ := mortem(t, "debuginfo", "--no-cache", "--vmlinux", vmlinux, vmcore)
+	if status != exitPartly || !strings.Contains(stdout, "damaged   ") {
+		t.Errorf("debuginfo: status %d:\n%s", status, stdout)
+	}
+	out := filepath.Join(t.TempDir(), "out.mpack")
+	status, _, stderr := mortem(t, "pack", vmlinux, "-o", out)
+	if _, err := os.Stat(out); status != exitUnusable || !strings.Contains(stderr, "damaged debug information") || err == nil {
+		t.Errorf("pack: status %d, %s", status, stderr)
 	}
 }
 
@@ -52,7 +80,7 @@ func TestDamagedPackFile(t *testing.T) {
 		t.Errorf("symbols: status %d: %s", status, stderr)
 	}
 	status, stdout, stderr := mortem(t, "bt", "--lines", "--vmlinux", damagePack(t, whole, "lines"), vmcore, "1")
-	if status != 0 || !strings.Contains(stdout, "schedule") || !strings.Contains(stdout+stderr, "damaged pack file: section lines") {
+	if status != exitPartly || !strings.Contains(stdout, "schedule") || !strings.Contains(stdout+stderr, "damaged pack file: section lines") {
 		t.Errorf("lines: status %d:\n%s%s", status, stdout, stderr)
 	}
 }

@@ -25,8 +25,8 @@ func (a *app) dcacheCommand() *cobra.Command {
 		Args: atLeast(1, "the dump"),
 		RunE: func(c *cobra.Command, args []string) error { return a.dcache(c, args, opt) },
 	}
-	c.Flags().IntVar(&opt.Top, "top", 10, "describe this many of the longest chains")
-	c.Flags().IntVar(&opt.Entries, "entries", 5, "list this many entries of each name in a chain, -1 for all")
+	mostFlag(c.Flags(), &opt.Top, "top", 10, "describe this many of the longest chains")
+	listedFlag(c.Flags(), &opt.Entries, "entries", 5, "list this many entries of each name in a chain")
 	c.Flags().IntVar(&opt.MinLength, "min-length", 2, "describe no shorter chain")
 	c.Flags().IntVar(&opt.MaxLength, "max-length", 0, "raise an alarm, a warning, where a chain is longer; 0 for never")
 	a.kernelFlags(c.Flags())
@@ -36,10 +36,8 @@ func (a *app) dcacheCommand() *cobra.Command {
 
 func (a *app) dcache(c *cobra.Command, args []string, opt dcache.Options) error {
 	switch {
-	case opt.Top < 1 || opt.MinLength < 1:
-		return usage("--top and --min-length take numbers from 1 on")
-	case opt.Entries < -1:
-		return usage("--entries takes a number, or -1 for all")
+	case opt.MinLength < 1:
+		return usage("--min-length takes numbers from 1 on")
 	case opt.MaxLength < 0:
 		return usage("--max-length takes a number, or 0 for no alarm")
 	}

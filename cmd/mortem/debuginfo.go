@@ -17,9 +17,10 @@ import (
 // debuginfoResult is the answer of "mortem debuginfo" as JSON.
 type debuginfoResult struct {
 	Release string         `json:"release"`
-	BuildID string         `json:"build_id"` // of the dumped kernel; empty where the dump does not tell
-	Path    string         `json:"path"`     // of what was found; empty where nothing was
-	Matched string         `json:"matched"`  // how sure it is: "build id", "release", "nothing" or "forced"
+	BuildID string         `json:"build_id"`                   // of the dumped kernel; empty where the dump does not tell
+	Path    string         `json:"path"`                       // of what was found; empty where nothing was
+	Matched string         `json:"matched"`                    // how sure it is: "build id", "release", "nothing" or "forced"
+	Damage  string         `json:"debuginfo_damage,omitempty"` // what of it cannot be read
 	Tried   []find.Attempt `json:"tried"`
 	// InDump says whether the dump's own tables can serve as debug
 	// information, or why not.
@@ -52,6 +53,9 @@ func (a *app) debuginfoCommand() *cobra.Command {
 			if r.Path == "" && r.InDump != inDumpServes {
 				return statusOnly(exitUnusable)
 			}
+			if r.Damage != "" {
+				return statusOnly(exitPartly)
+			}
 			return nil
 		},
 	}
@@ -78,6 +82,9 @@ func (a *app) lookFor(image dump.Image, offline bool) *debuginfoResult {
 	if err == nil {
 		if a.fits(image, found) || found.Matched == "forced" {
 			r.Path, r.Matched = found.Path, found.Matched
+			if damage := debuginfo.DamageOf(found.Source); damage != nil {
+				r.Damage = cstr.Show([]byte(damage.Error()))
+			}
 		} else {
 			r.Tried = append(r.Tried, find.Attempt{Place: found.Path, Outcome: "does not fit the dump: linux_banner is another"})
 		}
@@ -102,6 +109,9 @@ func printDebuginfo(w *printer, r *debuginfoResult) {
 		w.line("found     %s, matched by %s", r.Path, r.Matched)
 	} else {
 		w.line("found     nothing")
+	}
+	if r.Damage != "" {
+		w.line("damaged   %s", r.Damage)
 	}
 	w.line("in dump   %s", r.InDump)
 	if len(r.Tried) == 0 {
@@ -154,7 +164,7 @@ func (a *app) pack(vmlinux string, files []string, output string) error {
 	if _, err := os.Stat(filepath.Dir(output)); err != nil {
 		return usage("-o %s: %w", output, err)
 	}
-	kernel, err := debuginfo.Open(vmlinux)
+	kernel, err := debuginfo.Open(vmlinux, debuginfo.NoCache()) // so that damage shows
 	if err != nil {
 		return unusable(err)
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"math"
 	"path"
 	"strconv"
 	"strings"
@@ -42,9 +43,9 @@ func (a *app) dentriesCommand() *cobra.Command {
 	fl.StringVar(&f.dir, "dir", "", "count only the children of this directory, by path or by the address of its dentry")
 	fl.StringVar(&f.super, "sb", "", "count only dentries of this super_block, by address, s_id or mountpoint")
 	fl.StringVar(&opt.Pattern, "pattern", "", "count only names of this pattern, as it is printed, or that match this shell pattern")
-	fl.IntVar(&opt.Top, "top", 20, "show this many directories and patterns")
-	fl.IntVar(&opt.Held, "held", 1000, "show this many objects that are deleted and held")
-	fl.IntVar(&opt.Walk, "walk-lru", 1_000_000, "walk LRU lists of up to so many dentries in all, -1 for none")
+	mostFlag(fl, &opt.Top, "top", 20, "show this many directories and patterns")
+	mostFlag(fl, &opt.Held, "held", 1000, "show this many objects that are deleted and held")
+	fl.IntVar(&opt.Walk, "walk-lru", 1_000_000, "walk LRU lists of up to so many dentries in all; 0 for all, -1 for none")
 	fl.BoolVar(&opt.Chains, "by-chains", false, "go by the hash chains and not by the slabs")
 	a.kernelFlags(fl)
 	a.findingFlags(fl)
@@ -52,8 +53,11 @@ func (a *app) dentriesCommand() *cobra.Command {
 }
 
 func (a *app) dentries(c *cobra.Command, args []string, f censusFlags, opt census.Options) error {
-	if opt.Top < 1 || opt.Held < 1 || opt.Walk < -1 || opt.Walk == 0 {
-		return usage("--top and --held take numbers from 1 on, --walk-lru numbers from 1 on or -1")
+	switch {
+	case opt.Walk < -1:
+		return usage("--walk-lru takes a number, 0 for all or -1 for none")
+	case opt.Walk == 0:
+		opt.Walk = math.MaxInt
 	}
 	if _, err := path.Match(opt.Pattern, ""); err != nil {
 		return usage("--pattern: %w", err)

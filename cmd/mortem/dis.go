@@ -24,9 +24,6 @@ func (a *app) disCommand() *cobra.Command {
 			"  mortem dis vmcore 0xffffffff81a01020",
 		Args: atLeast(2, "the dump or the function"),
 		RunE: func(c *cobra.Command, args []string) error {
-			if opt.Limit < 0 {
-				return usage("--limit: %d is no number of instructions", opt.Limit)
-			}
 			place := args[len(args)-1]
 			return a.withKernel(args[:len(args)-1], func(s *session) error {
 				r, err := disasm.Disassemble(s.kernel, place, opt)
@@ -46,7 +43,7 @@ func (a *app) disCommand() *cobra.Command {
 	c.Flags().BoolVar(&opt.Lines, "lines", false, "print source lines")
 	c.Flags().BoolVar(&opt.Whole, "whole", false, "print the whole function around an address")
 	c.Flags().BoolVar(&opt.Bytes, "bytes", false, "print the bytes of the instructions")
-	c.Flags().IntVar(&opt.Limit, "limit", 0, "print no more than this many instructions (default 100000)")
+	mostFlag(c.Flags(), &opt.Limit, "limit", 100_000, "print no more than this many instructions")
 	a.kernelFlags(c.Flags())
 	return c
 }

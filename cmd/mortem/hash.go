@@ -56,8 +56,8 @@ func (a *app) hashCommand() *cobra.Command {
 	fl.StringVar(&opt.Table.Head, "head", "", "member of a bucket that is the head, where there are several")
 	fl.StringVar(&opt.Table.Link, "link", "", "member of an entry that links it to the next, where buckets are bare pointers (default next)")
 	fl.StringVar(&opt.Table.Entry, "entry", "", `what the entries are: type and member, such as "struct dentry.d_hash"`)
-	fl.IntVar(&opt.Top, "top", 3, "list this many of the longest chains")
-	fl.IntVar(&opt.Entries, "entries", 4, "list this many entries of a chain, -1 for all")
+	mostFlag(fl, &opt.Top, "top", 3, "list this many of the longest chains")
+	listedFlag(fl, &opt.Entries, "entries", 4, "list this many entries of a chain")
 	a.kernelFlags(fl)
 	a.findingFlags(fl)
 	return c
@@ -72,8 +72,8 @@ func (a *app) hash(c *cobra.Command, args []string, f hashFlags, opt hash.Option
 		return usage("the table is missing: give its name (see 'mortem hash --list') or --all")
 	case len(names) > 0 && f.all:
 		return usage("--all goes with no table's name")
-	case opt.Top < 1 || opt.Entries < -1 || f.bits > 31:
-		return usage("--top takes numbers from 1 on, --entries from -1 on, --bits up to 31")
+	case f.bits > 31:
+		return usage("--bits takes numbers up to 31")
 	}
 	if f.bits > 0 {
 		opt.Table.Buckets = 1 << f.bits

@@ -22,9 +22,6 @@ func (a *app) inodesCommand() *cobra.Command {
 			"  mortem inodes --vmlinux vmlinux --json vmcore | jq '.deleted_in_use[] | .path, .holders'",
 		Args: atLeast(1, "the dump"),
 		RunE: func(c *cobra.Command, args []string) error {
-			if opt.Held < 1 {
-				return usage("--held takes numbers from 1 on")
-			}
 			return a.withKernel(args, func(s *session) error {
 				progress := a.progress("counting inodes")
 				opt.Progress = func(done, total uint64) { progress.updateBytes(int64(done), int64(total)) }
@@ -40,7 +37,7 @@ func (a *app) inodesCommand() *cobra.Command {
 			})
 		},
 	}
-	c.Flags().IntVar(&opt.Held, "held", 1000, "show this many files that are deleted and in use")
+	mostFlag(c.Flags(), &opt.Held, "held", 1000, "show this many files that are deleted and in use")
 	a.kernelFlags(c.Flags())
 	a.findingFlags(c.Flags())
 	return c

@@ -22,9 +22,6 @@ func (a *app) memCommand() *cobra.Command {
 			"  mortem mem --vmlinux vmlinux --json vmcore",
 		Args: atLeast(1, "the dump"),
 		RunE: func(c *cobra.Command, args []string) error {
-			if opt.Top < 0 {
-				return usage("--top: %d is no number of lines", opt.Top)
-			}
 			return a.withKernel(args, func(s *session) error {
 				if a.json && !c.Flags().Changed("top") {
 					opt.Top = 0
@@ -37,7 +34,7 @@ func (a *app) memCommand() *cobra.Command {
 			})
 		},
 	}
-	c.Flags().IntVar(&opt.Top, "top", 15, "list no more than so many callers of vmalloc and cgroups; 0 for all, as with --json")
+	mostFlag(c.Flags(), &opt.Top, "top", 15, "list this many callers of vmalloc and cgroups, with --json all unless it is given")
 	a.kernelFlags(c.Flags())
 	return c
 }

@@ -67,9 +67,7 @@ func (a *app) openInto(s *session, files []string) (err error) {
 	if s.info, err = a.debugInfo(s.image); err != nil {
 		return unusable(err)
 	}
-	if d, ok := s.info.(debuginfo.Damaged); ok && d.Damage() != nil {
-		a.warn("the debug information is damaged, and what that part of it defines is not found: %v", d.Damage())
-	}
+	a.warnDamage(s.info)
 	if s.kernel, err = kernel.Open(s.image, s.info, kernel.Options{Force: a.force}); err != nil {
 		return unusable(err)
 	}
@@ -213,6 +211,16 @@ func releaseOf(image dump.Image) string {
 		return cstr.Show([]byte(r))
 	}
 	return "unknown"
+}
+
+// warnDamage warns of debug information that can be read in part, and tells whether it is
+// such.
+func (a *app) warnDamage(info debuginfo.Source) bool {
+	damage := debuginfo.DamageOf(info)
+	if damage != nil {
+		a.warn("the debug information is damaged, and what that part of it defines is not found: %v", damage)
+	}
+	return damage != nil
 }
 
 // warn prints a warning for the person at the terminal.

@@ -21,7 +21,7 @@ func (a *app) answer(result any, cover *kernel.Coverage, text func(w *printer)) 
 	if cover.Complete() {
 		return nil
 	}
-	if !a.json {
+	if !a.json && cover.Unread() > 0 {
 		a.warn("%s", coverageLine(cover))
 		for _, p := range cover.Problems {
 			a.warn("%s", p)
@@ -55,7 +55,11 @@ func (a *app) print(result any, text func(w *printer)) error {
 	return out.Flush()
 }
 
+// coverageLine says what is missing from an answer.
 func coverageLine(c *kernel.Coverage) string {
+	if c.Unread() == 0 {
+		return "the debug information is damaged: counts are lower bounds"
+	}
 	return fmt.Sprintf("%d of %d objects could not be read (%d excluded from the dump, %d missing, %d damaged): counts are lower bounds",
 		c.Unread(), c.Read+c.Unread(), c.Excluded, c.Missing, c.Corrupt)
 }

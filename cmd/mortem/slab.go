@@ -32,9 +32,6 @@ func (a *app) slabCommand() *cobra.Command {
 			if err := checkSort(opt.Sort, slab.Sorts()); err != nil {
 				return err
 			}
-			if opt.Top < 0 {
-				return usage("--top: %d is no number of caches", opt.Top)
-			}
 			files, names := splitDumps(args)
 			opt.Caches = names
 			return a.slab(c, files, opt)
@@ -42,7 +39,7 @@ func (a *app) slabCommand() *cobra.Command {
 	}
 	fl := c.Flags()
 	fl.StringVar(&opt.Sort, "sort", "memory", "sort by "+strings.Join(slab.Sorts(), ", ")+" (free: memory of objects not in use)")
-	fl.IntVar(&opt.Top, "top", 0, "list only so many caches; 0 for all")
+	mostFlag(fl, &opt.Top, "top", 0, "list only so many caches")
 	fl.BoolVar(&opt.Verify, "verify", false, "follow the list of free objects of every slab")
 	fl.BoolVar(&opt.References, "references", false, "look through the objects of all slabs for pointers to the caches")
 	a.kernelFlags(fl)
@@ -181,9 +178,6 @@ func (a *app) slabObjectsCommand() *cobra.Command {
 			"  mortem slab objects --vmlinux vmlinux --free --limit 10 vmcore kmalloc-64",
 		Args: atLeast(2, "the dump or the cache"),
 		RunE: func(c *cobra.Command, args []string) error {
-			if opt.Limit < 0 {
-				return usage("--limit: %d is no number of objects", opt.Limit)
-			}
 			return a.withCache(args, func(caches *kslab.Allocations, cache *kslab.Cache) error {
 				r, err := slab.ListObjects(c.Context(), caches, cache, opt)
 				if err != nil {
@@ -201,7 +195,7 @@ func (a *app) slabObjectsCommand() *cobra.Command {
 		},
 	}
 	c.Flags().BoolVar(&opt.Free, "free", false, "list the free objects instead")
-	c.Flags().IntVar(&opt.Limit, "limit", 1<<20, "list no more than so many; 0 for all")
+	mostFlag(c.Flags(), &opt.Limit, "limit", 1<<20, "list no more than so many")
 	a.kernelFlags(c.Flags())
 	return c
 }

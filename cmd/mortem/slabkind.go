@@ -26,9 +26,6 @@ func (a *app) slabKindsCommand() *cobra.Command {
 			"  mortem slab kinds --vmlinux vmlinux --limit 1000000 vmcore kmalloc-192",
 		Args: atLeast(2, "the dump or the cache"),
 		RunE: func(c *cobra.Command, args []string) error {
-			if opt.Limit <= 0 {
-				return usage("--limit: %d is no number of objects", opt.Limit)
-			}
 			return a.withCache(args, func(caches *kslab.Allocations, cache *kslab.Cache) error {
 				r, err := slab.Kinds(c.Context(), caches, cache, opt)
 				if err != nil {
@@ -38,7 +35,7 @@ func (a *app) slabKindsCommand() *cobra.Command {
 			})
 		},
 	}
-	c.Flags().IntVar(&opt.Limit, "limit", 100_000, "look at about so many objects, spread over all slabs")
+	mostFlag(c.Flags(), &opt.Limit, "limit", 100_000, "look at about so many objects, spread over all slabs")
 	a.kernelFlags(c.Flags())
 	return c
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -24,9 +25,25 @@ type typeResult struct {
 	Declaration string       `json:"declaration"`
 	Members     []typeMember `json:"members,omitempty"`
 	Constants   []constant   `json:"constants,omitempty"`
-	// Mismatch says how the debug information differs from the dumped kernel
-	// where --force let that pass.
+	infoState
+}
+
+// infoState says what is to be held against the debug information that an answer is by.
+type infoState struct {
+	// Mismatch says how it differs from the dumped kernel where --force let that pass.
 	Mismatch string `json:"debuginfo_mismatch,omitempty"`
+	// Damage says what of it cannot be read.
+	Damage string `json:"debuginfo_damage,omitempty"`
+}
+
+func stateOf(k *kernel.Kernel) infoState { return infoState{k.Mismatch(), k.Damage()} }
+
+// status is the exit status that damage leads to.
+func (s infoState) status() error {
+	if s.Damage != "" {
+		return statusOnly(exitPartly)
+	}
+	return nil
 }
 
 type typeMember struct {
@@ -58,7 +75,7 @@ func (a *app) typeCommand() *cobra.Command {
 		Args: atLeast(1, "the type"),
 		RunE: func(c *cobra.Command, args []string) error {
 			files, name := splitType(args)
-			types, done, err := a.openTypes(files)
+			types, state, done, err := a.openTypes(files)
 			if err != nil {
 				return err
 			}
@@ -78,10 +95,9 @@ func (a *app) typeCommand() *cobra.Command {
 			if member != nil {
 				r.Offset = &member.Offset
 			}
-			if k, ok := types.(*kernel.Kernel); ok {
-				r.Mismatch = k.Mismatch()
-			}
-			return a.print(r, func(w *printer) { w.line("%s", strings.TrimSuffix(text.String(), "\n")) })
+			r.infoState = state
+			err = a.print(r, func(w *printer) { w.line("%s", strings.TrimSuffix(text.String(), "\n")) })
+			return cmp.Or(err, state.status())
 		},
 	}
 	c.Flags().BoolVar(&opt.Plain, "plain", false, "leave out offsets, sizes and holes")
@@ -98,22 +114,26 @@ type typeFinder interface {
 
 // openTypes opens debug information alone where --vmlinux names it, and
 // otherwise what goes with the dump.
-func (a *app) openTypes(files []string) (typeFinder, func(), error) {
+func (a *app) openTypes(files []string) (typeFinder, infoState, func(), error) {
 	if len(files) == 0 {
 		if a.vmlinux == "" {
-			return nil, nil, usage("either a dump or --vmlinux is needed; see 'mortem type --help'")
+			return nil, infoState{}, nil, usage("either a dump or --vmlinux is needed; see 'mortem type --help'")
 		}
 		info, err := debuginfo.Open(a.vmlinux, a.infoOptions()...)
 		if err != nil {
-			return nil, nil, unusable(err)
+			return nil, infoState{}, nil, unusable(err)
 		}
-		return info, func() { _ = info.Close() }, nil // opened for reading only
+		state := infoState{}
+		if a.warnDamage(info) {
+			state.Damage = debuginfo.DamageOf(info).Error()
+		}
+		return info, state, func() { _ = info.Close() }, nil // opened for reading only
 	}
 	s, err := a.open(files)
 	if err != nil {
-		return nil, nil, err
+		return nil, infoState{}, nil, err
 	}
-	return s.kernel, s.close, nil
+	return s.kernel, stateOf(s.kernel), s.close, nil
 }
 
 // splitType tells the files of a dump from the name of a type behind them, which
@@ -201,9 +221,7 @@ type evalResult struct {
 	Addr  *kernel.Addr `json:"addr,omitempty"` // of an object in memory
 	Value string       `json:"value"`          // as C
 	Error string       `json:"error,omitempty"`
-	// Mismatch says how the debug information differs from the dumped kernel
-	// where --force let that pass.
-	Mismatch string `json:"debuginfo_mismatch,omitempty"`
+	infoState
 }
 
 func (a *app) evalCommand() *cobra.Command {
@@ -238,7 +256,7 @@ func (a *app) eval(s *session, text string) error {
 	}
 	var out bytes.Buffer
 	unread := expr.Format(&out, s.kernel, v)
-	r := evalResult{Expr: text, Mismatch: s.kernel.Mismatch(), Type: v.Type().String(), Value: strings.TrimSuffix(out.String(), "\n")}
+	r := evalResult{Expr: text, infoState: stateOf(s.kernel), Type: v.Type().String(), Value: strings.TrimSuffix(out.String(), "\n")}
 	head := fmt.Sprintf("(%s)", r.Type)
 	if o := v.Object(); o != nil {
 		addr := kernel.Addr(o.Addr())
@@ -255,5 +273,5 @@ func (a *app) eval(s *session, text string) error {
 		a.warn("a part could not be read: %v", unread)
 		return statusOnly(exitPartly)
 	}
-	return nil
+	return r.status()
 }

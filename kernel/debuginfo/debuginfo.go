@@ -44,6 +44,14 @@ type Damaged interface {
 	Damage() error
 }
 
+// DamageOf is the damage that was met in a source so far, nil where there was none.
+func DamageOf(s Source) error {
+	if d, ok := s.(Damaged); ok {
+		return d.Damage()
+	}
+	return nil
+}
+
 // ErrNotFound is wrapped by the errors for names that the debug information
 // does not have.
 var ErrNotFound = errors.New("not in the debug information")

@@ -55,7 +55,7 @@ type Module struct {
 // tables of a kernel, and the types, symbols and line tables of modules, in a
 // hundredth of the space. Open takes it in place of vmlinux. What it has not:
 // local variables, and which functions are inlined where. The file gets its
-// name when it is complete.
+// name when it is complete. Of debug information that is damaged none is made.
 func WritePack(path string, kernel Source, modules []Module) error {
 	temp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
 	if err != nil {
@@ -119,6 +119,9 @@ func addSource(w *mpack.Writer, prefix string, src Source, enc *btfwrite.Encoder
 	types, err := encodeTypes(src, enc)
 	if err != nil {
 		return err
+	}
+	if damage := DamageOf(src); damage != nil {
+		return fmt.Errorf("a pack would not tell what is lost of damaged debug information: %w", damage)
 	}
 	var lines []byte
 	if l, ok := src.(lineTables); ok {

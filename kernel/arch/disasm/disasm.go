@@ -20,7 +20,7 @@ type Options struct {
 	Lines bool // the source line of each
 	Whole bool // the function to its end, where an address in it was asked for
 	Bytes bool // the bytes of each
-	Limit int  // on the number of instructions, 0 for 100,000
+	Limit int  // on the number of instructions; 0 means 100,000, negative all
 }
 
 const defaultLimit = 100000
@@ -68,7 +68,10 @@ func Disassemble(k *kernel.Kernel, place string, opt Options) (*Report, error) {
 		return nil, err
 	}
 	d := disassembler{k: k, decoder: decoder, opt: opt}
-	if d.opt.Limit <= 0 {
+	switch {
+	case d.opt.Limit < 0:
+		d.opt.Limit = maxFunction // none is shorter than a byte
+	case d.opt.Limit == 0:
 		d.opt.Limit = defaultLimit
 	}
 	if k.HasSymbol("modules") {
