@@ -42,7 +42,11 @@ func newRoot(stdout, stderr io.Writer) *cobra.Command {
 		Use:   "mortem",
 		Short: "Analyze crash dumps of Linux kernels offline",
 		Long: "mortem answers, from a crash dump of a Linux kernel and nothing else, what a kernel\n" +
-			"engineer would otherwise dig out by hand.\n\n" + dumpNames + "\n" + statusHelp,
+			"engineer would otherwise dig out by hand: who holds the lock that everybody waits for, who is\n" +
+			"stuck and where, where the memory went, which hash chains are too long and why.\n\n" + dumpNames + "\n" + statusHelp,
+		Example: "  mortem info vmcore\n" +
+			"  mortem locks --vmlinux vmlinux vmcore\n" +
+			"  mortem mem --vmlinux vmlinux --json vmcore",
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args: func(_ *cobra.Command, args []string) error {

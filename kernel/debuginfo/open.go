@@ -84,6 +84,9 @@ func isPack(path string) bool {
 func explain(path string, err error) error {
 	switch {
 	case errors.Is(err, elffile.ErrNotELF):
+		if st, statErr := os.Stat(path); statErr == nil && st.Mode().IsRegular() && st.Size() == 0 {
+			return fmt.Errorf("%w: the file is empty", err)
+		}
 		return fmt.Errorf("%w; a vmlinux with debug information is needed", err)
 	case errors.Is(err, errModuleBTF):
 		return fmt.Errorf("%w; give the module's debug file", err)
