@@ -58,6 +58,8 @@ type collector struct {
 	orphans []*unwind.CPU          // whose task is not known
 	groups  map[uint64][]int       // by hash: indexes into the report's
 	seed    maphash.Seed
+	inlined map[uint64]bool // by address of code: whether a function that is asked for is inlined there
+	blind   []string        // modules of which that is not known, "" for the kernel
 	report  *Report
 }
 
@@ -80,7 +82,8 @@ func (t *Tasks) Collect(ctx context.Context, opt Options) (*Report, error) {
 			c.report.Coverage.Fail(fmt.Errorf("what CPU %d ran is not known: %w", cpu.Number, cpu.Err))
 		}
 	}
-	c.report.Unknown = c.opt.unknown(t)
+	c.report.Unknown = c.opt.unknown(t, len(c.blind) > 0 || !t.kernelTells())
+	c.saysBlind()
 	slices.SortStableFunc(c.report.Groups, func(a, b Group) int { return b.Count - a.Count })
 	return c.report, nil
 }
@@ -98,7 +101,7 @@ func frameLimit(limit int) int {
 
 func (t *Tasks) collector(opt Options) *collector {
 	opt.Lines = opt.Lines || opt.Locals
-	c := &collector{Tasks: t, opt: choose(&opt), cpus: map[uint64]*unwind.CPU{}, next: map[uint64]int{}, groups: map[uint64][]int{}, seed: maphash.MakeSeed(),
+	c := &collector{Tasks: t, opt: choose(&opt), cpus: map[uint64]*unwind.CPU{}, next: map[uint64]int{}, groups: map[uint64][]int{}, seed: maphash.MakeSeed(), inlined: map[uint64]bool{},
 		walk: unwind.Options{Limit: frameLimit(opt.Limit), Registers: opt.Registers || opt.Locals, Scan: opt.Scan}}
 	c.report = &Report{Coverage: t.k.NewCoverage()}
 	for _, m := range t.tracer.Methods() {
@@ -198,7 +201,7 @@ func (c *collector) add(tk *task.Task, cpu *unwind.CPU) {
 		trace = c.tracer.Sleeping(tk, c.walk)
 	}
 	c.walk.Frames = trace.Frames // for the next one
-	if !c.opt.passes(c.tracer, &trace) {
+	if !c.passes(&trace) {
 		return
 	}
 	c.report.Selected++

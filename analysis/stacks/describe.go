@@ -61,7 +61,7 @@ func (c *collector) frame(trace *unwind.Trace, i int) Frame {
 	if c.opt.Registers {
 		d.Registers = c.registers(&f.Registers)
 	}
-	if c.opt.Lines {
+	if c.opt.Lines || c.inlined[f.Lookup()] {
 		d.Source = c.source(trace, i, d.Module)
 	}
 	return d

@@ -83,7 +83,8 @@ type Frame struct {
 	Exception  *Exception  `json:"exception,omitempty"` // that this entry code handles
 	Registers  []Register  `json:"registers,omitempty"` // of the function, as far as they are known
 	// Source has the function and those inlined into it at PC, the innermost
-	// first, with Options.Lines or Options.Locals.
+	// first, with Options.Lines or Options.Locals, and where one of them is of
+	// Options.In.
 	Source []Source `json:"source,omitempty"`
 }
 

@@ -21,7 +21,10 @@ type Options struct {
 	States  string   // letters
 	Running bool     // only what a processor had
 	Panic   bool     // only what the processor that panicked had
-	In      []string // functions, of which one must be on the stack, with * and ? too
+	// In are functions, of which one must be on the stack, with * and ? too; also
+	// inlined into another, where the debug information is DWARF. Frames have their
+	// Source then.
+	In []string
 
 	Unique    bool // fold equal stacks
 	Raw       bool // the stacks' memory too
@@ -37,11 +40,12 @@ type chosen struct {
 	*Options
 	tasks    task.Sought
 	cpus     []int
-	panicked int // the processor that panicked, -1 where none did
+	panicked int    // the processor that panicked, -1 where none did
+	inlined  []bool // by In: whether it was found inlined into another function
 }
 
 func choose(o *Options) chosen {
-	return chosen{Options: o, tasks: task.Sought{PIDs: o.PIDs, TGIDs: o.TGIDs, Addrs: o.Addrs, Comms: o.Comms}}
+	return chosen{Options: o, tasks: task.Sought{PIDs: o.PIDs, TGIDs: o.TGIDs, Addrs: o.Addrs, Comms: o.Comms}, inlined: make([]bool, len(o.In))}
 }
 
 // fits tells whether a task is chosen, as far as that can be told without its
@@ -61,7 +65,7 @@ func (o *chosen) fits(t *task.Task, cpu *unwind.CPU) bool {
 }
 
 // unknown says what was asked for and is not in the dump.
-func (o *chosen) unknown(t *Tasks) []string {
+func (o *chosen) unknown(t *Tasks, blind bool) []string {
 	list := o.tasks.Missing()
 	if o.Panic && o.panicked < 0 {
 		list = append(list, "no processor panicked")
@@ -71,9 +75,13 @@ func (o *chosen) unknown(t *Tasks) []string {
 			list = append(list, fmt.Sprintf("CPU %d is not among those that were online", n))
 		}
 	}
-	for _, name := range o.In {
-		if !t.hasFunction(name) {
-			list = append(list, fmt.Sprintf("there is no function %s, or it was inlined everywhere", name))
+	orInlined := ""
+	if blind {
+		orInlined = ", or it was inlined everywhere, which only DWARF tells"
+	}
+	for i, name := range o.In {
+		if !o.inlined[i] && !t.hasFunction(name) && !t.knowsFunction(name) {
+			list = append(list, fmt.Sprintf("there is no function %s%s", name, orInlined))
 		}
 	}
 	return list
@@ -96,19 +104,6 @@ func (t *Tasks) hasFunction(name string) bool {
 		}
 	}
 	return glob.Is(name) && t.modules != nil // whose functions are looked up by their names
-}
-
-// passes tells whether one of the wanted functions is on a stack.
-func (o *Options) passes(tr *unwind.Tracer, trace *unwind.Trace) bool {
-	if len(o.In) == 0 {
-		return true
-	}
-	for i := range trace.Frames {
-		if fn, ok := tr.Function(&trace.Frames[i]); ok && slices.ContainsFunc(o.In, func(want string) bool { return isFunction(fn.Name, want) }) {
-			return true
-		}
-	}
-	return false
 }
 
 // isFunction tells whether a symbol is that of a function or of a part that the

@@ -74,7 +74,7 @@ func (a *app) btCommand() *cobra.Command {
 	fl.StringSliceVar(&f.states, "state", nil, "only tasks in these states: letters (D), crash's (UN) or words (zombie)")
 	fl.BoolVar(&opt.Running, "running", false, "only what the processors were running")
 	fl.BoolVar(&opt.Panic, "panic", false, "only what the processor that panicked was running")
-	fl.StringSliceVar(&opt.In, "in", nil, "only stacks with one of these functions, such as '*_lock_slowpath'")
+	fl.StringSliceVar(&opt.In, "in", nil, "only stacks with one of these functions, such as '*_lock_slowpath', be they inlined")
 	fl.BoolVar(&f.all, "all", false, "all tasks")
 	fl.BoolVar(&opt.Unique, "unique", false, "fold equal stacks, and count them")
 	fl.BoolVar(&opt.Raw, "raw", false, "print the memory of the stacks too")
