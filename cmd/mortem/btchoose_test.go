@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"regexp"
 	"strings"
 	"testing"
@@ -26,15 +27,31 @@ func TestBTByPattern(t *testing.T) {
 			t.Errorf("%v: status %d, %s, %d tasks of %d", args, status, errs, len(found), planted)
 		}
 	}
+	const blind = "mortem: warning: functions inlined into others are not found in mortem_plant: that needs DWARF\n"
 	all := func(in string) int {
 		status, out, errs := bt(t, "--in", in)
-		if status != exitAnswered || errs != "" {
+		if status != exitAnswered || errs != blind {
 			t.Errorf("--in %s: status %d, %s", in, status, errs)
 		}
 		return strings.Count(out, "PID: ")
 	}
 	if one, both, many := all("mp_spin_wait"), all("mp_spin_wai?,mp_spin_hold"), all("mp_spin_*"); one != 2 || both != 3 || many != both {
 		t.Errorf("%d tasks in mp_spin_wait, %d in mp_spin_hold too, %d in mp_spin_*", one, both, many)
+	}
+}
+
+// TestBTInInlined: a function that was inlined wherever it is called; the frame that it
+// was inlined into tells so.
+func TestBTInInlined(t *testing.T) {
+	p := player(t, "mp/mutex.wait")
+	status, out, _ := bt(t, "--in", "__mutex_lock_common")
+	tasks := strings.Count(out, "PID: ")
+	marked := strings.Count(out, "        __mutex_lock_common (inlined) at /")
+	if status != exitAnswered || tasks == 0 || marked != tasks || strings.Count(out, "(inlined)") != tasks || !strings.Contains(out, fmt.Sprintf("PID: %-7d ", p.Tid)) {
+		t.Errorf("status %d, %d of %d tasks are marked, or %d is not among them:\n%s", status, marked, tasks, p.Tid, out)
+	}
+	if status, out, errs := mortem(t, "bt", "--in", "__mutex_lock_common", fixtures.Path(t, kerneltest.Main)); status != exitUsage || !strings.Contains(errs, "or it was inlined everywhere, which only DWARF tells") {
+		t.Errorf("without DWARF: status %d\n%s%s", status, out, errs)
 	}
 }
 
