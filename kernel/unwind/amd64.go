@@ -3,6 +3,7 @@ package unwind
 import (
 	"github.com/kmortem/mortem/dump"
 	"github.com/kmortem/mortem/kernel"
+	"github.com/kmortem/mortem/kernel/arch"
 	"github.com/kmortem/mortem/kernel/arch/amd64"
 	"github.com/kmortem/mortem/kernel/task"
 )
@@ -73,6 +74,35 @@ func (m *amd64Machine) switched(w *walk, s *state) (state, bool) {
 
 func (m *amd64Machine) restored(w *walk, pc, sp uint64) (fp uint64, ok bool) {
 	return m.start.restored(w, pc, sp)
+}
+
+// Segments of Linux on x86-64 (arch/x86/include/asm/segment.h), and bits of the flags.
+const (
+	kernelCS, kernelSS = 0x10, 0x18
+	userCS, userCS32   = 0x33, 0x23
+	userSS             = 0x2b
+	flagSet            = 1 << 1                                // always
+	flagsClear         = 1<<3 | 1<<5 | 1<<15 | (1<<64 - 1<<22) // never
+	interrupts         = 1 << 9                                // IF
+	segment            = 1<<16 - 1                             // what FRED keeps above it is not looked at
+	userLimit          = 1 << 56                               // of addresses, with page tables of 5 levels
+)
+
+// saved implements machine, by the segments and the flags.
+func (m *amd64Machine) saved(w *walk, _ *Stack, _ uint64, r *arch.Registers) bool {
+	flags, _ := r.Get(amd64.Flags)
+	cs, _ := r.Get(amd64.CS)
+	ss, _ := r.Get(amd64.SS)
+	pc, _ := r.Get(amd64.IP)
+	sp, _ := r.Get(amd64.SP)
+	cs, ss = cs&segment, ss&segment
+	if flags&flagSet == 0 || flags&flagsClear != 0 {
+		return false
+	}
+	if cs == kernelCS {
+		return (ss == 0 || ss == kernelSS) && w.t.text.holds(pc) && w.stackOf(sp) != nil
+	}
+	return (cs == userCS || cs == userCS32) && ss == userSS && flags&interrupts != 0 && pc < userLimit && sp < userLimit
 }
 
 // replaced: the key is where on the stack the return address lies, or the stack

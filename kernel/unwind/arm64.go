@@ -50,7 +50,7 @@ type contextLayout struct {
 // lies around it.
 type ptRegsLayout struct {
 	kernel.Layout `kernel:"struct pt_regs"`
-	Record        kernel.U64 `kernel:"stackframe|stackframe.record.fp"`
+	Record        kernel.U64 `kernel:"stackframe[0]|stackframe.record.fp"`
 	Type          kernel.U64 `kernel:"stackframe.type,optional"`
 }
 
@@ -177,6 +177,47 @@ func (m *arm64Machine) switched(w *walk, s *state) (state, bool) {
 }
 
 func (m *arm64Machine) restored(*walk, uint64, uint64) (fp uint64, ok bool) { return 0, false }
+
+// saved implements machine. Registers of user mode are at the end of a task's stack
+// only; those of the kernel have a frame record since 4.14, which repeats two of them
+// until 6.13.
+func (m *arm64Machine) saved(w *walk, st *Stack, addr uint64, r *arch.Registers) bool {
+	pc, _ := r.Get(arm64.PC)
+	sp, _ := r.Get(arm64.SP)
+	size := max(uint64(w.t.reg.PtRegsSize), uint64(m.regs.Size()))
+	if addr%16 != 0 || sp%16 != 0 {
+		return false
+	}
+	if w.t.arch.User(r) {
+		user := arm64Records{m}.userTask(w) && st == w.own && st.End-addr >= size && st.End-addr < size+64
+		return user && pc != 0 && pc>>52 == 0 && sp>>52 == 0
+	}
+	if !w.t.text.holds(m.k.CodeAddress(pc)) || w.stackOf(sp) == nil || !st.holds(addr, size) {
+		return false
+	}
+	if st == w.stackOf(sp) && sp < addr+size {
+		return false
+	}
+	return m.old != nil || m.ownRecord(w, addr, r)
+}
+
+// ownRecord tells whether the frame record in a struct pt_regs is that of an
+// exception that left the registers there.
+func (m *arm64Machine) ownRecord(w *walk, addr uint64, r *arch.Registers) bool {
+	at := addr + m.regs.Record.Offset()
+	fp, err1 := w.words.at(at)
+	pc, err2 := w.words.at(at + 8)
+	if err1 != nil || err2 != nil {
+		return false
+	}
+	if m.regs.Type.Has() {
+		kind, err := w.words.at(addr + m.regs.Type.Offset())
+		return err == nil && kind == metaPtRegs && fp == 0 && pc == 0
+	}
+	wasFP, _ := r.Get(arm64.FP)
+	wasPC, _ := r.Get(arm64.PC)
+	return fp == wasFP && m.k.CodeAddress(pc) == m.k.CodeAddress(wasPC)
+}
 
 func (m *arm64Machine) tables() unwinder { return nil }
 

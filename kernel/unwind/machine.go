@@ -5,6 +5,7 @@ import (
 
 	"github.com/kmortem/mortem/dump"
 	"github.com/kmortem/mortem/kernel"
+	"github.com/kmortem/mortem/kernel/arch"
 	"github.com/kmortem/mortem/kernel/task"
 )
 
@@ -39,6 +40,10 @@ type machine interface {
 	// restored is the frame pointer of a caller, by its program counter and stack
 	// pointer, where code that changes stacks keeps it in its own way.
 	restored(w *walk, pc, sp uint64) (fp uint64, ok bool)
+
+	// saved tells whether registers that lie at an address of a stack can be those
+	// that entry code saved there. They have been found to be sane.
+	saved(w *walk, st *Stack, addr uint64, r *arch.Registers) bool
 
 	// replaced tells whether a return address is the one that a tracer names by
 	// a key.
