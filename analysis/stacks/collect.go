@@ -10,6 +10,7 @@ import (
 
 	"github.com/kmortem/mortem/kernel"
 	"github.com/kmortem/mortem/kernel/module"
+	"github.com/kmortem/mortem/kernel/slab"
 	"github.com/kmortem/mortem/kernel/task"
 	"github.com/kmortem/mortem/kernel/unwind"
 )
@@ -60,7 +61,11 @@ type collector struct {
 	seed    maphash.Seed
 	inlined map[uint64]bool // by address of code: whether a function that is asked for is inlined there
 	blind   []string        // modules of which that is not known, "" for the kernel
+	named   map[uint64]Word // by value: what words on the stacks point to
+	slabs   *slab.Allocations
 	report  *Report
+
+	slabsTried bool
 }
 
 // Collect walks the stacks of the tasks that the options choose: those of the
@@ -101,7 +106,8 @@ func frameLimit(limit int) int {
 
 func (t *Tasks) collector(opt Options) *collector {
 	opt.Lines = opt.Lines || opt.Locals
-	c := &collector{Tasks: t, opt: choose(&opt), cpus: map[uint64]*unwind.CPU{}, next: map[uint64]int{}, groups: map[uint64][]int{}, seed: maphash.MakeSeed(), inlined: map[uint64]bool{},
+	opt.Data = opt.Data || opt.Names && !opt.Raw
+	c := &collector{Tasks: t, opt: choose(&opt), cpus: map[uint64]*unwind.CPU{}, next: map[uint64]int{}, groups: map[uint64][]int{}, seed: maphash.MakeSeed(), inlined: map[uint64]bool{}, named: map[uint64]Word{},
 		walk: unwind.Options{Limit: frameLimit(opt.Limit), Registers: opt.Registers || opt.Locals, Scan: opt.Scan}}
 	c.report = &Report{Coverage: t.k.NewCoverage()}
 	for _, m := range t.tracer.Methods() {

@@ -42,6 +42,9 @@ func (c *collector) stack(tk *task.Task, cpu *unwind.CPU, trace *unwind.Trace) S
 	if c.opt.Raw {
 		s.Raw = c.raw(tk, trace)
 	}
+	if c.opt.Exceptions {
+		s.Found = c.search(tk, cpu, trace)
+	}
 	return s
 }
 
@@ -57,6 +60,9 @@ func (c *collector) frame(trace *unwind.Trace, i int) Frame {
 	}
 	if f.Exception != nil {
 		d.Exception = c.exception(f.Exception)
+	}
+	if c.opt.Data {
+		d.Data = c.data(trace, i)
 	}
 	if c.opt.Registers {
 		d.Registers = c.registers(&f.Registers)
@@ -87,36 +93,4 @@ func (c *collector) registers(r *arch.Registers) []Register {
 		}
 	}
 	return list
-}
-
-// raw reads the task's stack from the stack pointer of the last frame that is
-// on it up to its end.
-func (c *collector) raw(tk *task.Task, trace *unwind.Trace) []Word {
-	if tk.Stack == 0 {
-		return nil
-	}
-	end := tk.Stack + c.tracer.StackSize()
-	start := end
-	for i := range trace.Frames {
-		if sp := trace.Frames[i].SP; sp >= tk.Stack && sp < start {
-			start = sp
-		}
-	}
-	if trace.End == unwind.EndBroken && tk.SP >= tk.Stack && tk.SP < start {
-		start = tk.SP
-	}
-	var words []Word
-	for at := start &^ 7; at < end; at += 8 {
-		v, err := c.k.Uint64(at)
-		if err != nil {
-			c.report.Coverage.Fail(err)
-			break
-		}
-		w := Word{Addr: kernel.Addr(at), Value: kernel.Addr(v)}
-		if c.tracer.IsText(v) {
-			w.Symbol = c.k.SymbolName(v)
-		}
-		words = append(words, w)
-	}
-	return words
 }

@@ -96,7 +96,9 @@ func TestInlinedWithoutDWARF(t *testing.T) {
 		missing string
 		unknown string
 	}{
-		{func() (*stacks.Tasks, error) { return stacks.Open(kerneltest.Kernel(t, fixtures.Path(t, kerneltest.Main))) },
+		{func() (*stacks.Tasks, error) {
+			return stacks.Open(kerneltest.Kernel(t, fixtures.Path(t, kerneltest.Main)))
+		},
 			"functions inlined into others are not found in mortem_plant: that needs DWARF", "there is no function no_such_function, or it was inlined everywhere, which only DWARF tells"},
 		{func() (*stacks.Tasks, error) { return stacks.Open(withModules(t)) }, "", "there is no function no_such_function"},
 	} {

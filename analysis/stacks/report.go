@@ -63,6 +63,17 @@ type Stack struct {
 	// addresses went on, or where functions are missing.
 	Faults []string `json:"faults,omitempty"`
 	Raw    []Word   `json:"raw,omitempty"` // the stack's memory, with Options.Raw
+	// Found are all sets of registers that look as if an exception or system call had
+	// saved them, by their addresses; with Options.Exceptions.
+	Found []Found `json:"found_exceptions,omitempty"`
+}
+
+// Found is a set of registers that a search found on a stack. What lies below the
+// stack pointers of functions are remains of exceptions that are over.
+type Found struct {
+	Exception
+	Stack  string `json:"stack"`  // which one: "task", "IRQ", "NMI", …
+	Walked bool   `json:"walked"` // the frames lead through it
 }
 
 // Frame is one function on a stack.
@@ -82,6 +93,7 @@ type Frame struct {
 	Note       string      `json:"note,omitempty"`
 	Exception  *Exception  `json:"exception,omitempty"` // that this entry code handles
 	Registers  []Register  `json:"registers,omitempty"` // of the function, as far as they are known
+	Data       []Word      `json:"data,omitempty"`      // its memory with the return address, with Options.Data
 	// Source has the function and those inlined into it at PC, the innermost
 	// first, with Options.Lines or Options.Locals, and where one of them is of
 	// Options.In.
@@ -127,4 +139,7 @@ type Word struct {
 	Addr   kernel.Addr `json:"addr"`
 	Value  kernel.Addr `json:"value"`
 	Symbol string      `json:"symbol,omitempty"` // where it is an address in the kernel image or a module
+	Cache  string      `json:"cache,omitempty"`  // slab cache of the object that it points into
+	Object kernel.Addr `json:"object,omitempty"` // where that begins
+	Free   bool        `json:"free,omitempty"`   // that is not in use
 }

@@ -26,13 +26,18 @@ type Options struct {
 	// Source then.
 	In []string
 
-	Unique    bool // fold equal stacks
-	Raw       bool // the stacks' memory too
-	Registers bool // of each frame, as far as they are known
-	Lines     bool // source lines and inlined functions
-	Locals    bool // parameters and local variables; implies Lines
-	Scan      bool // nothing but a search for return addresses
-	Limit     int  // of frames; 0 means 512, negative all
+	Unique bool // fold equal stacks
+	Raw    bool // the stacks' memory too
+	Data   bool // the memory of each frame
+	Names  bool // what the words of Raw and Data point to: symbols and slab objects; without it, code only
+	// Exceptions searches the stacks, and those of the processor, for registers that
+	// exceptions saved.
+	Exceptions bool
+	Registers  bool // of each frame, as far as they are known
+	Lines      bool // source lines and inlined functions
+	Locals     bool // parameters and local variables; implies Lines
+	Scan       bool // nothing but a search for return addresses
+	Limit      int  // of frames; 0 means 512, negative all
 }
 
 // chosen is what Options say of single tasks, and which of them there are.

@@ -28,6 +28,9 @@ func (f *btFlags) check(opt *stacks.Options) error {
 		return err
 	}
 	opt.States = strings.Join(letters, "")
+	if opt.Unique && (opt.Raw || opt.Data || opt.Names || opt.Exceptions) {
+		return usage("--unique folds stacks, and --raw, --data, --names and --exceptions tell of single ones")
+	}
 	return nil
 }
 
@@ -42,13 +45,18 @@ func (a *app) btCommand() *cobra.Command {
 			"leave. What follows the first dump and is no file is taken for a task. Without any, it\n" +
 			"prints the tasks that the processors were running.\n\n" +
 			"Each frame has the address of its place on the stack, the function, where in it, and the\n" +
-			"address; one that was not found by unwind data says how, and how sure that is.",
+			"address; one that was not found by unwind data says how, and how sure that is. --in finds\n" +
+			"functions that the compiler inlined too, where there is DWARF, and shows them in their frames.\n\n" +
+			"The flags of one letter are those of crash. Each word that --names names is followed by the\n" +
+			"symbol, or by the slab cache in brackets, whose object it is in. --exceptions searches the\n" +
+			"whole stack, and for a running task the other stacks of its processor: it finds remains too.",
 		Example: "  mortem bt --vmlinux vmlinux vmcore\n" +
 			"  mortem bt --vmlinux vmlinux vmcore 289\n" +
 			"  mortem bt --vmlinux vmlinux --panic --locals vmcore\n" +
 			"  mortem bt --vmlinux vmlinux --state D --unique vmcore\n" +
 			"  mortem bt --vmlinux vmlinux vmcore 'kworker/*'\n" +
-			"  mortem bt --vmlinux vmlinux --in mutex_lock --lines vmcore",
+			"  mortem bt --vmlinux vmlinux --in mutex_lock --lines vmcore\n" +
+			"  mortem bt --vmlinux vmlinux -F vmcore 289",
 		Args: atLeast(1, "the dump"),
 		RunE: func(c *cobra.Command, args []string) error {
 			files, names := splitDumps(args)
@@ -70,16 +78,19 @@ func (a *app) btCommand() *cobra.Command {
 	pidsFlag(fl, &f.pids, "pid", "only the threads with these `numbers`")
 	pidsFlag(fl, &f.tgids, "process", "only the threads of the processes with these `numbers`")
 	fl.StringSliceVar(&opt.Comms, "comm", nil, "only the tasks with these names, such as 'kworker/*'")
-	fl.Var(cpuList{&opt.CPUs}, "cpu", "only what these processors were running, such as 0,2-3")
+	fl.VarP(cpuList{&opt.CPUs}, "cpu", "c", "only what these processors were running, such as 0,2-3")
 	fl.StringSliceVar(&f.states, "state", nil, "only tasks in these states: letters (D), crash's (UN) or words (zombie)")
-	fl.BoolVar(&opt.Running, "running", false, "only what the processors were running")
-	fl.BoolVar(&opt.Panic, "panic", false, "only what the processor that panicked was running")
+	fl.BoolVarP(&opt.Running, "running", "a", false, "only what the processors were running")
+	fl.BoolVarP(&opt.Panic, "panic", "p", false, "only what the processor that panicked was running")
 	fl.StringSliceVar(&opt.In, "in", nil, "only stacks with one of these functions, such as '*_lock_slowpath', be they inlined")
 	fl.BoolVar(&f.all, "all", false, "all tasks")
 	fl.BoolVar(&opt.Unique, "unique", false, "fold equal stacks, and count them")
-	fl.BoolVar(&opt.Raw, "raw", false, "print the memory of the stacks too")
+	fl.BoolVarP(&opt.Raw, "raw", "r", false, "print the memory of the stacks too")
+	fl.BoolVarP(&opt.Data, "data", "f", false, "print the memory of each frame")
+	fl.BoolVarP(&opt.Names, "names", "F", false, "and what its words point to: symbols, objects of slab caches (with --raw too)")
+	fl.BoolVarP(&opt.Exceptions, "exceptions", "e", false, "print, instead of the frames, the registers that exceptions left on the stacks")
 	fl.BoolVar(&opt.Registers, "registers", false, "print the registers that are known of each frame")
-	fl.BoolVar(&opt.Lines, "lines", false, "print source lines, and functions inlined into others")
+	fl.BoolVarP(&opt.Lines, "lines", "l", false, "print source lines, and functions inlined into others")
 	fl.BoolVar(&opt.Locals, "locals", false, "print parameters and local variables")
 	fl.BoolVarP(&opt.Scan, "text", "t", false, "search for return addresses, and use no unwind data")
 	mostFlag(fl, &opt.Limit, "limit", 512, "print no more than this many frames of a stack")
@@ -237,12 +248,16 @@ func printStack(w *printer, s *stacks.Stack) {
 	if s.NextOn != nil {
 		w.line("    CPU %d was switching to this task", *s.NextOn)
 	}
+	if s.Found != nil { // there are none of a stack that was not searched
+		printFound(w, s.Found)
+		return
+	}
 	printFrames(w, s.Frames, s.End, s.Error, false)
 	if s.User != nil {
 		printRegisters(w, s.User.Registers)
 	}
-	for _, r := range s.Raw {
-		w.line("    %016x: %016x %s", uint64(r.Addr), uint64(r.Value), r.Symbol)
+	for i := range s.Raw {
+		printWord(w, &s.Raw[i])
 	}
 }
 
@@ -307,6 +322,7 @@ func printFrame(w *printer, f *stacks.Frame, short bool) {
 	for _, s := range f.Source {
 		printSource(w, &s)
 	}
+	printData(w, f.Data)
 	if len(f.Registers) > 0 {
 		printRegisters(w, f.Registers)
 	}

@@ -55,6 +55,35 @@ func TestBTInInlined(t *testing.T) {
 	}
 }
 
+// TestBTOfWords: what users of crash know as bt -f, -F and -e.
+func TestBTOfWords(t *testing.T) {
+	dump, vmlinux := fixtures.Unpacked(t, "kdump/vmcore.kdump"), fixtures.Path(t, kerneltest.Vmlinux)
+	for _, with := range []struct {
+		flags []string
+		want  string
+		not   string
+	}{
+		{[]string{"-f"}, `(?m)^    [0-9a-f]{16}: [0-9a-f]{16} [0-9a-f]{16}$`, "filp"},
+		{[]string{"--data", "-p"}, `(?m)^    [0-9a-f]{16}: [0-9a-f]{16} panic\+0x[0-9a-f/x]+$`, "filp"},
+		{[]string{"-F"}, `(?m)^    [0-9a-f]{16}: [0-9a-f]{16} \[filp\]$`, "EXCEPTION FRAME"},
+		{[]string{"-F"}, `(?m)^    [0-9a-f]{16}: [0-9a-f]{16} sysrq_crash_op$`, "EXCEPTION FRAME"},
+		{[]string{"-rF"}, `(?m)^ +SS: .*\n(?:    [0-9a-f]{16}: .*\n)+    [0-9a-f]{16}: [0-9a-f]{16} \[filp\]$`, "EXCEPTION FRAME"},
+		{[]string{"-r"}, `(?m)^    [0-9a-f]{16}: [0-9a-f]{16}$`, "filp"},
+		{[]string{"-e"}, `(?m)^  USER-MODE EXCEPTION FRAME AT: [0-9a-f]{16}\n +R15: `, " #0 ["},
+		{[]string{"-e", "-c1"}, `(?m)^  KERNEL-MODE EXCEPTION FRAME AT: [0-9a-f]{16} on the NMI stack  \(the frames do not lead through it\)\n    \[exception RIP: mp_spin_hold\+0x`, "USER-MODE"},
+	} {
+		status, out, errs := mortem(t, append([]string{"bt", "--vmlinux", vmlinux, dump}, with.flags...)...)
+		if status != exitAnswered || errs != "" || !regexp.MustCompile(with.want).MatchString(out) || strings.Contains(out, with.not) || strings.Contains(out, " \n") {
+			t.Errorf("%v: status %d, %s, no %s in or %s in\n%s", with.flags, status, errs, with.want, with.not, out)
+		}
+	}
+	for _, flag := range []string{"-f", "-F", "-r", "-e"} {
+		if status, _, errs := mortem(t, "bt", "--vmlinux", vmlinux, dump, "--unique", flag); status != exitUsage || !strings.Contains(errs, "--unique folds stacks") {
+			t.Errorf("--unique %s: status %d, %s", flag, status, errs)
+		}
+	}
+}
+
 // TestBTOfThePanic: the task that the processor had which panicked, and the only one.
 func TestBTOfThePanic(t *testing.T) {
 	dump, vmlinux := fixtures.Unpacked(t, "kdump/vmcore.kdump"), fixtures.Path(t, kerneltest.Vmlinux)

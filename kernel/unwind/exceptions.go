@@ -54,9 +54,28 @@ func (w *walk) exceptions(st *Stack, list []Saved) ([]Saved, error) {
 			continue
 		}
 		regs := w.t.arch.PtRegs(buf, false)
-		if w.t.arch.Sane(&regs) && w.t.machine.saved(w, st, at, &regs) {
-			list = append(list, Saved{Exception{Addr: at, User: w.t.arch.User(&regs), Registers: regs}, *st})
+		if !w.t.arch.Sane(&regs) || !w.t.machine.saved(w, st, at, &regs) || copied(list, at, &regs, w.t.reg) {
+			continue
 		}
+		list = append(list, Saved{Exception{Addr: at, User: w.t.arch.User(&regs), Registers: regs}, *st})
 	}
 	return list, first
+}
+
+// copied tells whether what looks like registers at an address is only a copy, over the
+// end of those that were found last, of what the processor itself had written of them:
+// x86-64's entry code for NMIs makes two.
+func copied(list []Saved, at uint64, r *arch.Registers, file *arch.RegisterFile) bool {
+	if len(list) == 0 {
+		return false
+	}
+	last := &list[len(list)-1]
+	if at < last.Addr || at-last.Addr >= uint64(file.PtRegsSize) {
+		return false
+	}
+	pc, _ := r.Get(file.PC)
+	sp, _ := r.Get(file.SP)
+	lastPC, _ := last.Registers.Get(file.PC)
+	lastSP, _ := last.Registers.Get(file.SP)
+	return pc == lastPC && sp == lastSP
 }
