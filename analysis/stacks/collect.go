@@ -3,7 +3,6 @@ package stacks
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"hash/maphash"
 	"slices"
@@ -45,9 +44,6 @@ func Open(k *kernel.Kernel) (*Tasks, error) {
 
 // Tracer unwinds single stacks.
 func (t *Tasks) Tracer() *unwind.Tracer { return t.tracer }
-
-// ErrNoTask: no task fits the selection.
-var ErrNoTask = errors.New("no task fits")
 
 // collector makes a report.
 type collector struct {

@@ -74,9 +74,6 @@ func Open(k *kernel.Kernel) (*Map, error) {
 	return m, nil
 }
 
-// Kernel is the kernel that the array belongs to.
-func (m *Map) Kernel() *kernel.Kernel { return m.k }
-
 // Size is the size of a struct page in bytes: the stride of Block.Bytes.
 func (m *Map) Size() int { return int(m.size) }
 

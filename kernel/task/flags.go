@@ -26,9 +26,6 @@ var flagNames = []struct {
 // mode (PF_KTHREAD).
 func (t *Task) Kthread() bool { return t.Flags&flagKthread != 0 }
 
-// Exiting tells whether the task is on its way out or gone (PF_EXITING).
-func (t *Task) Exiting() bool { return t.Flags&flagExiting != 0 }
-
 // FlagNames names those of the task's flags whose bits mean the same in all
 // releases, without the PF_ that they begin with.
 func (t *Task) FlagNames() []string {

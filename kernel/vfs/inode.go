@@ -50,13 +50,7 @@ func (fs *FS) Inode(addr uint64) (*Inode, error) {
 }
 
 // The types of files in i_mode (stat(2), inode(7)).
-const (
-	modeType = 0o170000
-	modeDir  = 0o040000
-)
-
-// Directory tells whether the inode is a directory.
-func (i *Inode) Directory() bool { return i.Mode&modeType == modeDir }
+const modeType = 0o170000
 
 // Type names the file's type as ls and stat do.
 func (i *Inode) Type() string {
@@ -65,7 +59,7 @@ func (i *Inode) Type() string {
 		return "fifo"
 	case 0o020000:
 		return "character device"
-	case modeDir:
+	case 0o040000:
 		return "directory"
 	case 0o060000:
 		return "block device"

@@ -10,9 +10,6 @@ type Cycle struct {
 	Knot int
 }
 
-// Tasks is how many tasks are in the cycle.
-func (c *Cycle) Tasks() int { return len(c.Nodes) / 2 }
-
 // maxCycles bounds how many cycles of one component are told. Together they hold
 // each node at most a few times, but there may be exponentially many of them.
 const maxCycles = 8

@@ -52,7 +52,6 @@ var pushed = [...]arch.Reg{R15, R14, R13, R12, BP, BX, R11, R10, R9, R8, AX, CX,
 const (
 	PtRegsSize = 8 * len(pushed)
 	IretOffset = 16 * 8 // of the part of struct pt_regs that the processor writes
-	IretSize   = PtRegsSize - IretOffset
 )
 
 var file = arch.RegisterFile{

@@ -81,9 +81,6 @@ func (t *Types) end() uint32 { return t.first + uint32(t.records.count()) }
 // Len is the number of types, those of the base not included.
 func (t *Types) Len() int { return t.records.count() }
 
-// Base is the BTF that this one continues, nil for that of a kernel.
-func (t *Types) Base() *Types { return t.base }
-
 // Type returns a struct, union, enum, typedef or base type by kind and name,
 // nil where there is none of that name. Typedef stands for base types too. A
 // definition goes before a declaration, and what is first before what follows.
