@@ -41,6 +41,17 @@ func writeExample() (path string, remove func()) {
 	return path, func() { _ = os.RemoveAll(dir) }
 }
 
+// openExample opens the small dump as Open does, for examples of something else.
+func openExample() dump.Image {
+	path, remove := writeExample()
+	defer remove() // what is open can be read on
+	img, err := dump.Open([]string{path})
+	if err != nil {
+		log.Fatal(err)
+	}
+	return img
+}
+
 func ExampleOpen() {
 	path, remove := writeExample()
 	defer remove()
@@ -65,12 +76,7 @@ func ExampleOpen() {
 }
 
 func ExampleImage_ReadPhys() {
-	path, remove := writeExample()
-	defer remove()
-	img, err := dump.Open([]string{path})
-	if err != nil {
-		log.Fatal(err)
-	}
+	img := openExample()
 	defer img.Close()
 
 	buf := make([]byte, 14)
@@ -94,12 +100,7 @@ func ExampleImage_ReadPhys() {
 }
 
 func ExampleImage_ViewPhys() {
-	path, remove := writeExample()
-	defer remove()
-	img, err := dump.Open([]string{path})
-	if err != nil {
-		log.Fatal(err)
-	}
+	img := openExample()
 	defer img.Close()
 
 	view, err := img.ViewPhys(0x2004, 5)
@@ -111,18 +112,13 @@ func ExampleImage_ViewPhys() {
 }
 
 func ExampleImage_Sweep() {
-	path, remove := writeExample()
-	defer remove()
-	img, err := dump.Open([]string{path})
-	if err != nil {
-		log.Fatal(err)
-	}
+	img := openExample()
 	defer img.Close()
 
 	// Each worker counts for itself; nothing needs a lock.
 	workers := runtime.GOMAXPROCS(0)
 	zeros := make([]int, workers)
-	err = img.Sweep(context.Background(), workers, func(worker int, p dump.Page) error {
+	err := img.Sweep(context.Background(), workers, func(worker int, p dump.Page) error {
 		if p.Err != nil {
 			return nil // Verify tells about these
 		}
@@ -143,12 +139,7 @@ func ExampleImage_Sweep() {
 }
 
 func ExampleGuard() {
-	path, remove := writeExample()
-	defer remove()
-	img, err := dump.Open([]string{path})
-	if err != nil {
-		log.Fatal(err)
-	}
+	img := openExample()
 	defer img.Close()
 
 	view, err := img.ViewPhys(0, 16)
@@ -167,12 +158,7 @@ func ExampleGuard() {
 }
 
 func ExampleStat() {
-	path, remove := writeExample()
-	defer remove()
-	img, err := dump.Open([]string{path})
-	if err != nil {
-		log.Fatal(err)
-	}
+	img := openExample()
 	defer img.Close()
 
 	st, err := dump.Stat(context.Background(), img)
@@ -214,12 +200,7 @@ func ExampleVerify() {
 }
 
 func ExampleVMCoreInfo() {
-	path, remove := writeExample()
-	defer remove()
-	img, err := dump.Open([]string{path})
-	if err != nil {
-		log.Fatal(err)
-	}
+	img := openExample()
 	defer img.Close()
 
 	info := img.Facts().VMCoreInfo // nil where the dump has none: all answers are "no" then

@@ -9,11 +9,7 @@ import (
 )
 
 func ExampleTasks_Collect() {
-	k, err := kerneltest.OpenMain() // as kernel.Open does
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
+	k := kerneltest.ExampleKernel() // as kernel.Open does
 	tasks, err := stacks.Open(k)
 	if err != nil {
 		fmt.Println(err)

@@ -97,11 +97,7 @@ func TestKdump(t *testing.T) {
 }
 
 func ExampleAnalyze() {
-	k, err := kerneltest.OpenMain() // as kernel.Open does
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
+	k := kerneltest.ExampleKernel() // as kernel.Open does
 	r, err := system.Analyze(context.Background(), k)
 	if err != nil {
 		fmt.Println(err)

@@ -10,7 +10,6 @@ import (
 	"github.com/kmortem/mortem/analysis/tasks"
 	"github.com/kmortem/mortem/fixtures"
 	"github.com/kmortem/mortem/kernel/kerneltest"
-	"github.com/kmortem/mortem/kernel/vfs"
 )
 
 func analyze(t testing.TB, opt tasks.Options) *tasks.Report {
@@ -165,16 +164,7 @@ func TestThrottled(t *testing.T) {
 }
 
 func ExampleAnalyze() {
-	k, err := kerneltest.OpenMain() // as kernel.Open does
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	fs, err := vfs.Open(k)
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
+	fs := kerneltest.ExampleFS() // as vfs.Open does
 	r, err := tasks.Analyze(context.Background(), fs, tasks.Options{States: []string{"Z"}})
 	if err != nil {
 		fmt.Println(err)

@@ -4,24 +4,13 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/kmortem/mortem/dump"
-	"github.com/kmortem/mortem/kernel"
 	"github.com/kmortem/mortem/kernel/debuginfo"
 	"github.com/kmortem/mortem/kernel/kallsyms"
+	"github.com/kmortem/mortem/kernel/kerneltest"
 )
 
 func ExampleRead() {
-	image, err := dump.Open([]string{"../../fixtures/data/main/vmcore.kdump"})
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return
-	}
-	defer image.Close()
-	mem, err := kernel.OpenMemory(image)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return
-	}
+	mem := kerneltest.ExampleMemory() // as kernel.OpenMemory does
 	list, err := kallsyms.Read(mem)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -22,23 +22,26 @@ const Vmlinux = "vmlinux.xz"
 
 var (
 	mu      sync.Mutex
-	source  debuginfo.Source
 	systems = map[string]*vfs.FS{}
 )
+
+// source is the debug information of the guests' kernel.
+var source = sync.OnceValues(func() (debuginfo.Source, error) {
+	path, err := fixtures.Find(Vmlinux)
+	if err != nil {
+		return nil, err
+	}
+	return debuginfo.Open(path)
+})
 
 // Info is the debug information of the guests' kernel.
 func Info(t testing.TB) debuginfo.Source {
 	t.Helper()
-	mu.Lock()
-	defer mu.Unlock()
-	if source == nil {
-		info, err := debuginfo.Open(fixtures.Path(t, Vmlinux))
-		if err != nil {
-			t.Fatal(err)
-		}
-		source = info
+	info, err := source()
+	if err != nil {
+		t.Fatal(err)
 	}
-	return source
+	return info
 }
 
 // Kernel opens the kernel in dump files.
@@ -79,37 +82,4 @@ func FS(t testing.TB, files ...string) *vfs.FS {
 func MainFS(t testing.TB) *vfs.FS {
 	t.Helper()
 	return FS(t, fixtures.Path(t, Main))
-}
-
-// OpenMain opens the kernel in the dump Main for runnable examples, which have
-// no testing.TB. It is called in a package folder two levels below the root.
-func OpenMain() (*kernel.Kernel, error) {
-	image, err := dump.Open([]string{"../../fixtures/data/" + Main})
-	if err != nil {
-		return nil, err
-	}
-	info, err := debuginfo.Open("../../fixtures/data/" + Vmlinux)
-	if err != nil {
-		return nil, err
-	}
-	return kernel.Open(image, info, kernel.Options{})
-}
-
-// ExampleKernel is OpenMain for examples that are about something else than
-// opening: it panics where that fails.
-func ExampleKernel() *kernel.Kernel {
-	k, err := OpenMain()
-	if err != nil {
-		panic(err)
-	}
-	return k
-}
-
-// ExampleFS is the file system of ExampleKernel.
-func ExampleFS() *vfs.FS {
-	fs, err := vfs.Open(ExampleKernel())
-	if err != nil {
-		panic(err)
-	}
-	return fs
 }

@@ -3,18 +3,15 @@ package module_test
 import (
 	"errors"
 	"fmt"
-	"os"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
-	"github.com/kmortem/mortem/dump"
 	"github.com/kmortem/mortem/fixtures"
 	"github.com/kmortem/mortem/kernel"
 	"github.com/kmortem/mortem/kernel/debuginfo"
-	"github.com/kmortem/mortem/kernel/indump"
 	"github.com/kmortem/mortem/kernel/kerneltest"
 	"github.com/kmortem/mortem/kernel/module"
 )
@@ -188,36 +185,4 @@ func TestEnds(t *testing.T) {
 	if _, err := table.Reader().BTF(&module.Module{Name: "other"}); !errors.Is(err, module.ErrNoBTF) {
 		t.Errorf("BTF of a module that is not there: %v", err)
 	}
-}
-
-func ExampleAttach() {
-	image, err := dump.Open([]string{"../../fixtures/data/main/vmcore.kdump"})
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return
-	}
-	defer image.Close()
-	mem, err := kernel.OpenMemory(image)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return
-	}
-	info, err := indump.Open(mem)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return
-	}
-	k, err := kernel.Open(image, info, kernel.Options{})
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return
-	}
-	modules, err := module.Attach(k)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return
-	}
-	s, name, _ := modules.Lookup("mp_park")
-	fmt.Println(name, k.SymbolName(s.Addr+0x31))
-	// Output: mortem_plant mp_park+0x31/0x50 [mortem_plant]
 }

@@ -5,20 +5,10 @@ import (
 
 	"github.com/kmortem/mortem/kernel/kerneltest"
 	"github.com/kmortem/mortem/kernel/sched"
-	"github.com/kmortem/mortem/kernel/task"
 )
 
 func ExampleReader_Groups() {
-	k, err := kerneltest.OpenMain() // as kernel.Open does
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	tasks, err := task.New(k)
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
+	tasks := kerneltest.ExampleTasks() // as task.New does
 	r, err := sched.New(tasks)
 	if err != nil {
 		fmt.Println(err)

@@ -9,12 +9,7 @@ import (
 )
 
 func ExampleReader_All() {
-	k, err := kerneltest.OpenMain() // as kernel.Open does
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	tasks, err := task.New(k)
+	tasks, err := task.New(kerneltest.ExampleKernel())
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -31,11 +26,7 @@ func ExampleReader_All() {
 }
 
 func ExampleDetails_Files() {
-	k, err := kerneltest.OpenMain() // as kernel.Open does
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
+	k := kerneltest.ExampleKernel() // as kernel.Open does
 	fs, err := vfs.Open(k)
 	if err != nil {
 		fmt.Println(err)
@@ -76,16 +67,7 @@ func ExampleDetails_Files() {
 }
 
 func ExampleReader_ByPID() {
-	k, err := kerneltest.OpenMain() // as kernel.Open does
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	tasks, err := task.New(k)
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
+	tasks := kerneltest.ExampleTasks() // as task.New does
 	listed, numbered := 0, 0
 	for range tasks.All() {
 		listed++

@@ -10,11 +10,7 @@ import (
 )
 
 func ExampleTracer_Sleeping() {
-	k, err := kerneltest.OpenMain() // as kernel.Open does
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
+	k := kerneltest.ExampleKernel() // as kernel.Open does
 	modules, err := module.Attach(k)
 	if err != nil {
 		fmt.Println(err)

@@ -8,11 +8,7 @@ import (
 )
 
 func ExampleOpen() {
-	k, err := kerneltest.OpenMain() // as kernel.Open does
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
+	k := kerneltest.ExampleKernel() // as kernel.Open does
 	fs, err := vfs.Open(k)
 	if err != nil {
 		fmt.Println(err)

@@ -49,7 +49,7 @@ func (fs *FS) Inode(addr uint64) (*Inode, error) {
 	}, nil
 }
 
-// The types of files in i_mode (stat(2), inode(7)).
+// modeType is the part of i_mode that has the type of the file (stat(2), inode(7)).
 const modeType = 0o170000
 
 // Type names the file's type as ls and stat do.
