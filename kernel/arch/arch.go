@@ -32,8 +32,8 @@ type Arch interface {
 	// those of a call: code are the bytes before it, the last one right
 	// before it.
 	CallBefore(code []byte) bool
-	// CallTarget is where the direct call that ends at an offset of code
-	// leads, which begins at an address.
+	// CallTarget is the virtual address where the direct call leads that ends
+	// at an offset of code, which begins at the virtual address start.
 	CallTarget(code []byte, end int, start uint64) (uint64, bool)
 	// Argument follows a register back from the call that ends at an offset
 	// of a function's code to where its value came from. It fails where that
@@ -46,7 +46,8 @@ type Arch interface {
 	// the offset.
 	FrameAt(code []byte, offset int) (Frame, bool)
 	// SpinLoop looks whether a function is, at an offset of its code, in a loop
-	// that waits for one bit in memory. start is the function's address.
+	// that waits for one bit in memory. start is the function's virtual
+	// address.
 	SpinLoop(code []byte, start uint64, offset int) (SpinLoop, bool)
 }
 
@@ -189,15 +190,6 @@ func (r *Registers) Forget(n Reg) {
 
 // Keep forgets all registers but those given, a bit for each number.
 func (r *Registers) Keep(mask uint64) { r.known &= mask }
-
-// Len is the number of registers that are known.
-func (r *Registers) Len() int {
-	n := 0
-	for k := r.known; k != 0; k &= k - 1 {
-		n++
-	}
-	return n
-}
 
 // Flow is what an instruction does to the flow of control.
 type Flow uint8

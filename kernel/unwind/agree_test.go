@@ -166,7 +166,7 @@ func TestCodeAgreesWithCFI(t *testing.T) {
 
 func compareCode(c *cfi, code []byte, start uint64, off int) string {
 	rules, err := c.find(start + uint64(off) - 1)
-	f, ok := amd64.FrameAt(code, off)
+	f, ok := (amd64.Arch{}).FrameAt(code, off)
 	switch {
 	case err != nil || rules.CFA.Rule != frame.RuleCFA:
 		return "no plain CFI"

@@ -6,9 +6,8 @@ import (
 	"github.com/kmortem/mortem/kernel/arch"
 )
 
-// CallTarget is where the direct call that ends at an offset of code leads, which
-// begins at an address.
-func CallTarget(code []byte, end int, start uint64) (uint64, bool) {
+// CallTarget implements arch.Arch.
+func (Arch) CallTarget(code []byte, end int, start uint64) (uint64, bool) {
 	if end < 5 || end > len(code) || code[end-5] != 0xe8 {
 		return 0, false
 	}
@@ -16,10 +15,9 @@ func CallTarget(code []byte, end int, start uint64) (uint64, bool) {
 	return in.Target, err == nil && in.Flow == arch.Call
 }
 
-// Argument follows a register back from the call that ends at an offset of a
-// function's code to where its value came from. It fails where that is not in
-// the straight line of instructions before the call, or was computed.
-func Argument(code []byte, end int, start uint64, r arch.Reg) (arch.Origin, bool) {
+// Argument implements arch.Arch: it looks at the straight line of instructions
+// before the call.
+func (Arch) Argument(code []byte, end int, start uint64, r arch.Reg) (arch.Origin, bool) {
 	list, targets, ok := instructions(code, end)
 	if !ok || len(list) == 0 {
 		return arch.Origin{}, false

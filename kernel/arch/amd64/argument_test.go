@@ -28,12 +28,12 @@ func TestArgument(t *testing.T) {
 		"nothing before":    {"", arch.Origin{}, false},
 	} {
 		code := []byte(tc.before + call)
-		got, ok := amd64.Argument(code, len(code), 0x1000, amd64.DI)
+		got, ok := (amd64.Arch{}).Argument(code, len(code), 0x1000, amd64.DI)
 		if ok != tc.ok || ok && (got.HasBase != tc.want.HasBase || got.HasBase && got.Base != tc.want.Base || got.Offset != tc.want.Offset || got.Load != tc.want.Load) {
 			t.Errorf("%s: %+v, %v", name, got, ok)
 		}
 	}
-	if target, ok := amd64.CallTarget([]byte("\x90\xe8\x10\x00\x00\x00"), 6, 0x1000); !ok || target != 0x1016 {
+	if target, ok := (amd64.Arch{}).CallTarget([]byte("\x90\xe8\x10\x00\x00\x00"), 6, 0x1000); !ok || target != 0x1016 {
 		t.Errorf("the call leads to %#x, %v", target, ok)
 	}
 }
@@ -44,9 +44,9 @@ func FuzzFrame(f *testing.F) {
 		if at < 0 || at > len(code) {
 			return
 		}
-		amd64.FrameAt(code, at)
+		(amd64.Arch{}).FrameAt(code, at)
 		for _, r := range []arch.Reg{amd64.DI, amd64.SI, amd64.SP} {
-			amd64.Argument(code, at, 0x1000, r)
+			(amd64.Arch{}).Argument(code, at, 0x1000, r)
 		}
 	})
 }
@@ -55,11 +55,11 @@ func TestFrameAt(t *testing.T) {
 	// push %rbp; mov %rsp,%rbp; push %rbx; sub $16,%rsp; call; add $16,%rsp; pop %rbx; pop %rbp; ret
 	code := []byte("\x55\x48\x89\xe5\x53\x48\x83\xec\x10\xe8\x00\x00\x00\x00\x48\x83\xc4\x10\x5b\x5d\xc3")
 	for at, depth := range map[int]int64{0: 8, 1: 16, 5: 24, 14: 40, 18: 24, 20: 8} {
-		if f, ok := amd64.FrameAt(code, at); !ok || f.Base != amd64.SP || f.Offset != depth {
+		if f, ok := (amd64.Arch{}).FrameAt(code, at); !ok || f.Base != amd64.SP || f.Offset != depth {
 			t.Errorf("at %d: %+v, %v; want a depth of %d", at, f, ok, depth)
 		}
 	}
-	f, _ := amd64.FrameAt(code, 14)
+	f, _ := (amd64.Arch{}).FrameAt(code, 14)
 	bp, ok1 := f.Saved(amd64.BP)
 	bx, ok2 := f.Saved(amd64.BX)
 	if !ok1 || !ok2 || bp != 16 || bx != 24 || !f.Same(amd64.R12) || f.Same(amd64.BX) {

@@ -104,9 +104,8 @@ func symbolizer(name func(uint64) string) x86asm.SymLookup {
 	}
 }
 
-// CallBefore tells whether the bytes that end at a return address can be those
-// of a call: code are the bytes before it, the last one right before it.
-func CallBefore(code []byte) bool {
+// CallBefore implements arch.Arch.
+func (Arch) CallBefore(code []byte) bool {
 	n := len(code)
 	if n >= 5 && code[n-5] == 0xe8 { // call rel32
 		return true

@@ -41,7 +41,7 @@ func TestCallBefore(t *testing.T) {
 		"\x90\x90\x90\x90\x90\x90\x90\x90": false,
 		"":                                 false,
 	} {
-		if got := amd64.CallBefore([]byte(code)); got != want {
+		if got := (amd64.Arch{}).CallBefore([]byte(code)); got != want {
 			t.Errorf("%x: %v", code, got)
 		}
 	}
@@ -54,7 +54,7 @@ func FuzzDecode(f *testing.F) {
 		if in.Len < 1 || in.Len > 15 && in.Len > len(code) {
 			t.Errorf("%x: a length of %d", code, in.Len)
 		}
-		amd64.CallBefore(code)
+		(amd64.Arch{}).CallBefore(code)
 	})
 }
 
@@ -73,11 +73,11 @@ func TestNegativeDisplacement(t *testing.T) {
 		t.Errorf("%+v, %v", in, err)
 	}
 	code := []byte{0x48, 0x8d, 0xbb, 0x38, 0xfe, 0xff, 0xff, 0xe8, 0, 0, 0, 0} // lea -0x1c8(%rbx),%rdi; call
-	if o, ok := amd64.Argument(code, len(code), 0xffffffff81000000, amd64.DI); !ok || o.Offset != -0x1c8 || o.Base != amd64.BX {
+	if o, ok := (amd64.Arch{}).Argument(code, len(code), 0xffffffff81000000, amd64.DI); !ok || o.Offset != -0x1c8 || o.Base != amd64.BX {
 		t.Errorf("%+v, %v", o, ok)
 	}
 	frame := []byte{0x48, 0x8d, 0xa4, 0x24, 0x00, 0xff, 0xff, 0xff, 0x90} // lea -0x100(%rsp),%rsp
-	if f, ok := amd64.FrameAt(frame, 8); !ok || f.Offset != 0x108 {
+	if f, ok := (amd64.Arch{}).FrameAt(frame, 8); !ok || f.Offset != 0x108 {
 		t.Errorf("%+v, %v", f, ok)
 	}
 }

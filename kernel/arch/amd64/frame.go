@@ -7,12 +7,11 @@ import (
 	"github.com/kmortem/mortem/kernel/arch/internal/follow"
 )
 
-// FrameAt follows a function's instructions to the one at an offset, by all its
-// branches, and works out the frame there: how far the stack pointer moved, and
-// which registers were pushed. It needs no unwind data. It fails where it meets
-// what it does not understand, such as a stack pointer that was aligned. code is
-// the whole function, or at least what lies before the offset.
-func FrameAt(code []byte, offset int) (arch.Frame, bool) {
+// FrameAt implements arch.Arch: it follows the function's instructions by all its
+// branches, how far the stack pointer moves and which registers are pushed. It
+// fails where it meets what it does not understand, such as a stack pointer that
+// was aligned.
+func (Arch) FrameAt(code []byte, offset int) (arch.Frame, bool) {
 	var w frameWalk
 	if !follow.At(&w.Walk, len(code), offset, func(to int) bool { return w.run(code, to) }) {
 		return arch.Frame{}, false

@@ -69,22 +69,6 @@ var _ arch.Arch = Arch{}
 // Registers implements arch.Arch.
 func (Arch) Registers() *arch.RegisterFile { return &file }
 
-// CallBefore implements arch.Arch.
-func (Arch) CallBefore(code []byte) bool { return CallBefore(code) }
-
-// CallTarget implements arch.Arch.
-func (Arch) CallTarget(code []byte, end int, start uint64) (uint64, bool) {
-	return CallTarget(code, end, start)
-}
-
-// Argument implements arch.Arch.
-func (Arch) Argument(code []byte, end int, start uint64, r arch.Reg) (arch.Origin, bool) {
-	return Argument(code, end, start, r)
-}
-
-// FrameAt implements arch.Arch.
-func (Arch) FrameAt(code []byte, offset int) (arch.Frame, bool) { return FrameAt(code, offset) }
-
 // PtRegs implements arch.Arch. The processor itself writes ip, cs, flags, sp and
 // ss.
 func (Arch) PtRegs(b []byte, partial bool) arch.Registers {

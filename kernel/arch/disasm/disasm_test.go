@@ -4,11 +4,8 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/kmortem/mortem/dump"
 	"github.com/kmortem/mortem/fixtures"
-	"github.com/kmortem/mortem/kernel"
 	"github.com/kmortem/mortem/kernel/arch/disasm"
-	"github.com/kmortem/mortem/kernel/debuginfo"
 	"github.com/kmortem/mortem/kernel/kerneltest"
 )
 
@@ -48,16 +45,7 @@ func TestDecodesTheKernel(t *testing.T) {
 }
 
 func ExampleDisassemble() {
-	image, err := dump.Open([]string{"../../../fixtures/data/" + kerneltest.Main})
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	k, err := openKernel(image)
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
+	k := kerneltest.ExampleKernel() // as kernel.Open does
 	r, err := disasm.Disassemble(k, "mutex_lock", disasm.Options{})
 	if err != nil {
 		fmt.Println(err)
@@ -71,12 +59,4 @@ func ExampleDisassemble() {
 	// Output:
 	// callq __cond_resched
 	// jmp __mutex_lock_slowpath
-}
-
-func openKernel(image dump.Image) (*kernel.Kernel, error) {
-	info, err := debuginfo.Open("../../../fixtures/data/" + kerneltest.Vmlinux)
-	if err != nil {
-		return nil, err
-	}
-	return kernel.Open(image, info, kernel.Options{})
 }
