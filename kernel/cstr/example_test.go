@@ -23,3 +23,9 @@ func ExampleTrim() {
 	fmt.Printf("%q\n", cstr.Trim([]byte("tmpfs\x00\x00\x00")))
 	// Output: "tmpfs"
 }
+
+// A source file in somebody's debug information.
+func ExamplePath() {
+	fmt.Println(cstr.Path("mm/slub.c"), cstr.Path("mm/\x1b[2Jslub.c"))
+	// Output: mm/slub.c mm/\x1b[2Jslub.c
+}

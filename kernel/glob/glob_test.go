@@ -14,6 +14,11 @@ func ExampleMatch() {
 	// Output: true false
 }
 
+func ExampleIs() {
+	fmt.Println(glob.Is("kworker/*"), glob.Is("kworker/0:1"))
+	// Output: true false
+}
+
 // TestMatchIsARegexp compares with the regular expression that a pattern stands for, for
 // all short patterns and names of few letters.
 func TestMatchIsARegexp(t *testing.T) {

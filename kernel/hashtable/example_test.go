@@ -1,8 +1,10 @@
 package hashtable_test
 
 import (
+	"errors"
 	"fmt"
 
+	"github.com/kmortem/mortem/kernel"
 	"github.com/kmortem/mortem/kernel/hashtable"
 	"github.com/kmortem/mortem/kernel/kerneltest"
 )
@@ -41,4 +43,16 @@ func ExampleReader_Tables() {
 	// Output:
 	// inode 32768 hlist_head
 	// neighbour 8 pointer
+}
+
+// What a user says about the entries of a table is looked at before the table is
+// walked.
+func ExampleCheckEntry() {
+	k := kerneltest.ExampleKernel() // as kernel.Open does
+	fmt.Println(hashtable.CheckEntry(k, "struct dentry.d_hash"))
+	err := hashtable.CheckEntry(k, "struct dentrie.d_hash")
+	fmt.Println(errors.Is(err, kernel.ErrNotFound))
+	// Output:
+	// <nil>
+	// true
 }

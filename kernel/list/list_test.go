@@ -184,3 +184,30 @@ func ExampleCircular() {
 	// 0x1000 <nil>
 	// 0x2000 <nil>
 }
+
+func ExampleHlist() {
+	memory := hlist(0x100, 0, 0x1000, 0x2000) // in earnest: a *kernel.Kernel
+	memory[0x2008] = 0x3000                   // torn: the second entry belongs to another chain
+	for node, err := range list.Hlist(memory, 0x100, 1000) {
+		var torn *list.BreakError
+		if errors.As(err, &torn) {
+			fmt.Printf("torn at %#x, its entry %d\n", torn.At, torn.Index)
+			break
+		}
+		fmt.Printf("%#x\n", node)
+	}
+	// Output:
+	// 0x1000
+	// torn at 0x2000, its entry 1
+}
+
+// The lowest bit of the head is a lock, which somebody holds.
+func ExampleHlistBL() {
+	memory := hlist(0x100, 1, 0x1000, 0x2000) // in earnest: a *kernel.Kernel
+	for node, err := range list.HlistBL(memory, 0x100, 1000) {
+		fmt.Printf("%#x %v\n", node, err)
+	}
+	// Output:
+	// 0x1000 <nil>
+	// 0x2000 <nil>
+}

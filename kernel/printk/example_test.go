@@ -6,6 +6,7 @@ import (
 
 	"github.com/kmortem/mortem/dump"
 	"github.com/kmortem/mortem/kernel"
+	"github.com/kmortem/mortem/kernel/kerneltest"
 	"github.com/kmortem/mortem/kernel/printk"
 )
 
@@ -56,4 +57,32 @@ func ExampleClocks() {
 	}
 	fmt.Println("best:", clocks[0].Method)
 	// Output: best: CRASHTIME
+}
+
+func ExampleOpen() {
+	log, err := printk.Open(kerneltest.ExampleMemory()) // as kernel.OpenMemory gives it
+	if err != nil {
+		panic(err)
+	}
+	for r, err := range log.Records() {
+		fmt.Println(r.Facility, bytes.HasPrefix(r.Text, []byte("Linux version 6.1")), err)
+		break // the first
+	}
+	// Output: kern true <nil>
+}
+
+// With debug information the log is found in dumps without VMCOREINFO too.
+func ExampleOpenKernel() {
+	log, err := printk.OpenKernel(kerneltest.ExampleKernel())
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(log.Form(), log.Numbered())
+	// Output: printk_ringbuffer true
+}
+
+// The words that dmesg has for them.
+func ExampleLevels() {
+	fmt.Println(printk.Levels())
+	// Output: [emerg alert crit err warn notice info debug]
 }

@@ -4,34 +4,31 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/kmortem/mortem/kernel"
 	"github.com/kmortem/mortem/kernel/kerneltest"
 	"github.com/kmortem/mortem/kernel/page"
 	"github.com/kmortem/mortem/kernel/slab"
 	"github.com/kmortem/mortem/kernel/stackdepot"
 )
 
-// stack is who took the first live object of a cache that keeps records.
-func stack() ([]string, error) {
-	k := kerneltest.ExampleKernel()
-	depot, err := stackdepot.Open(k)
-	if err != nil {
-		return nil, err
-	}
+// handle is the number of the stack that took the first live object of a cache which
+// keeps records.
+func handle(k *kernel.Kernel) (uint32, error) {
 	pages, err := page.Open(k)
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
 	s, err := slab.Open(k, pages)
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
 	c, err := s.ByName("mortem_tracked")
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
 	tracker, err := c.Tracks()
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
 	for sl, err := range s.Walk(0, pages.Spans()[0].End) {
 		if err != nil || sl.Cache != c {
@@ -39,17 +36,11 @@ func stack() ([]string, error) {
 		}
 		mem, err := s.Read(&sl)
 		if err != nil {
-			return nil, err
+			return 0, err
 		}
-		addrs, err := depot.Stack(tracker.Alloc(mem[sl.Offset(0):]).Handle)
-		var names []string
-		for _, addr := range addrs {
-			sym, _, _ := k.SymbolAt(addr)
-			names = append(names, sym.Name)
-		}
-		return names, err
+		return tracker.Alloc(mem[sl.Offset(0):]).Handle, nil
 	}
-	return nil, nil
+	return 0, nil
 }
 
 // What is no handle is refused.
@@ -68,11 +59,26 @@ func TestWrongHandles(t *testing.T) {
 	}
 }
 
-func Example() {
-	names, err := stack()
+func ExampleOpen() {
+	k := kerneltest.ExampleKernel() // as kernel.Open does
+	depot, err := stackdepot.Open(k)
 	if err != nil {
 		panic(err)
 	}
-	fmt.Println(names[len(names)-3:])
-	// Output: [ksys_write do_syscall_64 entry_SYSCALL_64_after_hwframe]
+	number, err := handle(k) // from a record of SLUB
+	if err != nil {
+		panic(err)
+	}
+	addrs, err := depot.Stack(number)
+	if err != nil {
+		panic(err)
+	}
+	for _, addr := range addrs[len(addrs)-3:] {
+		sym, _, _ := k.SymbolAt(addr)
+		fmt.Println(sym.Name)
+	}
+	// Output:
+	// ksys_write
+	// do_syscall_64
+	// entry_SYSCALL_64_after_hwframe
 }

@@ -2,6 +2,7 @@ package task_test
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/kmortem/mortem/kernel/task"
 )
@@ -16,4 +17,9 @@ func ExampleStateLetter() {
 	// D D true
 	// UN D true
 	// nonsense  false
+}
+
+func ExampleStates() {
+	fmt.Println(strings.Join(task.States(), ", "))
+	// Output: R (running), S (sleeping), D (uninterruptible), I (idle), T (stopped), t (traced), P (parked), N (new), Z (zombie), X (dead)
 }

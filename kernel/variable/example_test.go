@@ -1,6 +1,7 @@
 package variable_test
 
 import (
+	"encoding/binary"
 	"fmt"
 
 	"github.com/kmortem/mortem/kernel/kerneltest"
@@ -43,4 +44,34 @@ func ExamplePerCPUAt() {
 	v, ok := variable.PerCPUAt(k, at+8)
 	fmt.Println(v.Name, v.CPU, v.Offset, ok)
 	// Output: runqueues 2 8 true
+}
+
+// What does the pointer point to that some memory was found in?
+func ExampleType() {
+	k := kerneltest.ExampleKernel()
+	at, err := k.Symbol("dentry_cache")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(variable.Type(k, at))
+	// Output: struct kmem_cache *
+}
+
+// Which variables point to the slab cache of dentries?
+func ExampleScan() {
+	k := kerneltest.ExampleKernel()
+	target, err := k.Object("dentry_cache").Uint()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	variable.Scan(k, func(mem []byte, at uint64) {
+		for i := 0; i+8 <= len(mem); i += 8 {
+			if binary.LittleEndian.Uint64(mem[i:]) == target {
+				fmt.Println(variable.Name(k, at+uint64(i)))
+			}
+		}
+	})
+	// Output: dentry_cache
 }

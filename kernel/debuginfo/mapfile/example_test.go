@@ -24,3 +24,11 @@ func ExampleGuard() {
 	// "\x7fELF"
 	// <nil>
 }
+
+// What is in memory already takes the place of a file.
+func ExampleInMemory() {
+	file := mapfile.InMemory([]byte("\x7fELF"))
+	defer file.Close()
+	fmt.Printf("%q\n", file.Data())
+	// Output: "\x7fELF"
+}
