@@ -58,6 +58,9 @@ func (c *collector) fromDump(d *info.Report) {
 	r := c.r
 	r.Files, r.Format, r.Complete = d.Files, d.Format, d.Complete
 	r.Nodename, r.Release, r.Version, r.Machine = d.Kernel.Hostname, d.Kernel.Release, d.Kernel.Version, d.Kernel.Machine
+	if level := c.k.Image().Facts().DumpLevel; level >= 0 {
+		r.DumpLevel = &level
+	}
 	r.Panic, r.Cause, r.CommandLine = d.Crash.Panic, d.Crash.Cause, d.Kernel.CommandLine
 	r.Coverage.Add(d.Coverage)
 	if d.LogError != "" {

@@ -14,7 +14,8 @@ type Report struct {
 	DebugInfo string   `json:"debuginfo"` // what the kernel was read by
 	Files     []string `json:"files"`
 	Format    string   `json:"format"`
-	Complete  bool     `json:"complete"` // whether the dump has all that its writer meant to put in
+	Complete  bool     `json:"complete"`   // whether the dump has all that its writer meant to put in
+	DumpLevel *int     `json:"dump_level"` // makedumpfile's -d: what was left out on purpose; null where the format does not tell
 
 	CPUs    int        `json:"cpus"` // online
 	Date    *time.Time `json:"date"` // null where it is not known

@@ -11,6 +11,9 @@ import (
 func (c *collector) describeQueues(queues []sched.Queue) {
 	for i := range queues {
 		q := &queues[i]
+		if !c.opt.queue(q.CPU) {
+			continue
+		}
 		out := Queue{CPU: q.CPU, Addr: kernel.Addr(q.Addr), Running: q.Running, Switches: q.Switches, IOWait: q.IOWait, Clock: q.Clock,
 			Current: c.queued(sched.Entry{Task: q.Current}), Fair: c.entries(q.Fair), RealTime: c.entries(q.RealTime), Deadline: c.entries(q.Deadline),
 			RTThrottled: q.RTThrottled, RTRuntime: q.RTRuntime, RTTime: q.RTTime}
@@ -73,6 +76,9 @@ func (c *collector) group(g *sched.Group) Group {
 	for i := range g.Queues {
 		q := &g.Queues[i]
 		out.Throttled = out.Throttled || q.Throttled || q.Depth > 0
+		if !c.opt.queue(q.CPU) {
+			continue
+		}
 		out.Queues = append(out.Queues, GroupQueue{CPU: q.CPU, Addr: kernel.Addr(q.Addr), Throttled: q.Throttled, Depth: q.Depth,
 			Remaining: q.Remaining, Expires: q.Expires, Ago: c.clocks.ago(q.Since), Tasks: c.entries(q.Tasks)})
 	}

@@ -29,7 +29,7 @@ type Options struct {
 	Files  bool
 	Mounts bool // Task.Mounts
 	Env    bool // Program.Env
-	Queues bool // the run queues and the throttled groups
+	Queues bool // the run queues, of CPUs where any are given, and the throttled groups
 }
 
 // chosen is what Options say of single tasks, and which of them there are.
@@ -56,6 +56,9 @@ func (o *chosen) fits(t *task.Task, running bool) bool {
 	}
 	return single || !o.tasks.Any()
 }
+
+// queue tells whether a processor's run queue is to be told of.
+func (o *chosen) queue(cpu int) bool { return len(o.CPUs) == 0 || slices.Contains(o.CPUs, cpu) }
 
 // unknown says what was asked for and is not in the dump.
 func (c *collector) unknown() []string {

@@ -48,7 +48,7 @@ func (a *app) psCommand() *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error {
 			files, names := splitDumps(args)
 			opt.PIDs = f.pids
-			if err := cmp.Or(lacksName(c, "comm", "state"), f.check(&opt)); err != nil {
+			if err := cmp.Or(lacksName(c, "comm", "state"), f.check(&opt), runqAlone(c, names)); err != nil {
 				return err
 			}
 			namePS(&opt, names)
@@ -73,9 +73,26 @@ func (a *app) psCommand() *cobra.Command {
 	fl.BoolVar(&opt.Files, "files", false, "print the open files")
 	fl.BoolVar(&opt.Mounts, "mounts", false, "print the mounts that the task can reach")
 	fl.BoolVar(&opt.Env, "env", false, "print the environment")
-	fl.BoolVar(&opt.Queues, "runq", false, "print the run queues and the groups with a quota instead")
+	fl.BoolVar(&opt.Queues, "runq", false, "print the run queues (those of --cpu) and the groups with a quota instead")
 	a.kernelFlags(fl)
 	return c
+}
+
+// runqAlone refuses what chooses tasks or says what to print of them beside --runq, which
+// is about processors. JSON has both.
+func runqAlone(c *cobra.Command, names []string) error {
+	if !c.Flags().Changed("runq") || c.Flags().Changed("json") {
+		return nil
+	}
+	if len(names) > 0 {
+		return usage("--runq prints the run queues of processors, and not of tasks: %s", strings.Join(names, " "))
+	}
+	for _, name := range []string{"pid", "comm", "state", "running", "kernel", "user", "processes", "threads", "sort", "long", "files", "mounts", "env"} {
+		if c.Flags().Changed(name) {
+			return usage("--runq prints the run queues of processors; --%s is for tasks", name)
+		}
+	}
+	return nil
 }
 
 // pidsFlag adds a flag of numbers of tasks.

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -47,10 +48,20 @@ func TestPS(t *testing.T) {
 }
 
 func TestPSUsage(t *testing.T) {
-	for _, args := range [][]string{{"--state", "Q"}, {"--sort", "beauty"}, {"--kernel", "--user"}, {"no-such-task"}, {"--pid", "99999"}, {"--cpu", "77"}, {"--cpu", "-1"}, {"--comm", "nobody"}, {"--cpu", "x"}} {
+	for _, args := range [][]string{{"--state", "Q"}, {"--sort", "beauty"}, {"--kernel", "--user"}, {"no-such-task"}, {"--pid", "99999"}, {"--cpu", "77"}, {"--cpu", "-1"}, {"--comm", "nobody"}, {"--cpu", "x"},
+		{"--runq", "--state", "D"}, {"--runq", "1"}, {"--runq", "--long"}, {"--runq", "--cpu", "77"}} {
 		if status, _, errs := ps(t, args...); status != exitUsage || strings.Count(errs, "\n") != 1 {
 			t.Errorf("%v: status %d, %q", args, status, errs)
 		}
+	}
+}
+
+// TestRunqOfOneCPU: --cpu leaves that processor's queues.
+func TestRunqOfOneCPU(t *testing.T) {
+	status, out, errs := ps(t, "--runq", "--cpu", "2")
+	if status != exitAnswered || errs != "" || !strings.HasPrefix(out, "CPU 2  RUNQUEUE ") || regexp.MustCompile(`(?m)^ *CPU [013]  `).MatchString(out) ||
+		!strings.Contains(out, "GROUP ") {
+		t.Errorf("status %d, %s\n%s", status, errs, out)
 	}
 }
 

@@ -17,7 +17,8 @@ func (a *app) sysCommand() *cobra.Command {
 		Long: "sys prints the banner that crash begins with: the kernel, the dump, processors, date and\n" +
 			"uptime at the time of the dump, load averages, tasks by state, names and memory of the\n" +
 			"machine, the panic and the task that panicked. Below it stand what taints the kernel, its\n" +
-			"command line, and the log from the trouble on.",
+			"command line, and the log from the trouble on. A dump from which makedumpfile left pages out\n" +
+			"is called partial, and one that was cut short or not written to its end incomplete.",
 		Example: "  mortem sys --vmlinux vmlinux vmcore\n" +
 			"  mortem sys --json --vmlinux vmlinux vmcore | jq .panic_task",
 		Args: atLeast(1, "the dump"),
@@ -41,11 +42,17 @@ func banner(w *printer, name, format string, args ...any) {
 }
 
 func printSystem(w *printer, r *system.Report) {
-	banner(w, "KERNEL", "%s", r.DebugInfo)
-	partial := ""
-	if !r.Complete {
+	tainted, partial := "", ""
+	if r.Tainted != 0 {
+		tainted = "  [TAINTED]"
+	}
+	if r.DumpLevel != nil && *r.DumpLevel > 0 {
 		partial = "  [PARTIAL DUMP]"
 	}
+	if !r.Complete {
+		partial += "  [INCOMPLETE]"
+	}
+	banner(w, "KERNEL", "%s%s", r.DebugInfo, tainted)
 	banner(w, "DUMPFILE", "%s  (%s)%s", strings.Join(r.Files, ", "), r.Format, partial)
 	banner(w, "CPUS", "%d", r.CPUs)
 	printTimes(w, r)

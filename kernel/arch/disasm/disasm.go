@@ -125,6 +125,9 @@ func (d *disassembler) find(place string) (*Report, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%q is no function+offset", place)
 		}
+		if f, err := d.around(addr); named && err == nil && f.Size > 0 && n >= f.Size && uint64(f.Start) == addr {
+			return nil, fmt.Errorf("%s: %w; %s has %#x bytes", place, kernel.ErrNotFound, name, f.Size)
+		}
 		addr += n
 	}
 	r, err := d.around(addr)

@@ -1,10 +1,12 @@
 package disasm_test
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 
 	"github.com/kmortem/mortem/fixtures"
+	"github.com/kmortem/mortem/kernel"
 	"github.com/kmortem/mortem/kernel/arch/disasm"
 	"github.com/kmortem/mortem/kernel/kerneltest"
 )
@@ -59,4 +61,21 @@ func ExampleDisassemble() {
 	// Output:
 	// callq __cond_resched
 	// jmp __mutex_lock_slowpath
+}
+
+// TestBehindTheFunction: what is so far from a function's beginning is not in it.
+func TestBehindTheFunction(t *testing.T) {
+	k := kerneltest.Kernel(t, fixtures.Path(t, kerneltest.Main))
+	sym, ok := k.Info().Symbols().Lookup("schedule")
+	if !ok || sym.Size == 0 {
+		t.Fatalf("schedule: %+v", sym)
+	}
+	last := fmt.Sprintf("schedule+%d", sym.Size-1)
+	if r, err := disasm.Disassemble(k, last, disasm.Options{}); err != nil || r.Function != "schedule" {
+		t.Errorf("%s: %v", last, err)
+	}
+	behind := fmt.Sprintf("schedule+%d", sym.Size)
+	if _, err := disasm.Disassemble(k, behind, disasm.Options{}); !errors.Is(err, kernel.ErrNotFound) {
+		t.Errorf("%s: %v", behind, err)
+	}
 }
