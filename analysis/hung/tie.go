@@ -66,8 +66,9 @@ func (a *analyzer) readLog() {
 // longestLine bounds a line that is put together from pieces.
 const longestLine = 64 << 10
 
-// tie finds the tasks and processors that the messages are about.
-func (a *analyzer) tie(byPID map[int32]*task.Task) {
+// tie finds the tasks and processors that the messages are about. Of whole lists of tasks
+// one that is not found is gone.
+func (a *analyzer) tie(byPID map[int32]*task.Task, whole bool) {
 	inTasks := map[kernel.Addr]int{}
 	for i := range a.r.Tasks {
 		inTasks[a.r.Tasks[i].Addr] = i
@@ -90,6 +91,8 @@ func (a *analyzer) tie(byPID map[int32]*task.Task) {
 		}
 		tk := byPID[m.Subject.PID]
 		switch {
+		case tk == nil && !whole:
+			m.Tied = &Tied{Now: "not found: the tasks could not be listed whole"}
 		case tk == nil:
 			m.Tied = &Tied{Now: "gone"}
 		case tk.Comm != m.Subject.Comm:

@@ -172,15 +172,12 @@ func (a *analyzer) perCPU(cpu, size int, names []string) uint64 {
 	return 0
 }
 
-// liveTasks finds the tasks by number.
-func (a *analyzer) liveTasks() map[int32]*task.Task {
-	byPID := map[int32]*task.Task{}
-	for tk, err := range a.tasks.All() {
-		if err != nil {
-			a.r.Coverage.Fail(err)
-			continue
-		}
+// liveTasks finds the tasks by number. whole tells that none is missing.
+func (a *analyzer) liveTasks() (byPID map[int32]*task.Task, whole bool) {
+	list, whole := a.tasks.Find(a.r.Coverage.Fail)
+	byPID = make(map[int32]*task.Task, len(list))
+	for _, tk := range list {
 		byPID[tk.PID] = tk
 	}
-	return byPID
+	return byPID, whole
 }

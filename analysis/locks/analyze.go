@@ -102,8 +102,9 @@ func namesIn(k *kernel.Kernel) names {
 		if err != nil {
 			return "", false
 		}
-		for t, err := range tasks.All() {
-			if err == nil && (t.PID == pid || t.Addr == addr) {
+		list, _ := tasks.Find(func(error) {}) // they were told before
+		for _, t := range list {
+			if t.PID == pid || t.Addr == addr {
 				return t.Comm, true
 			}
 		}

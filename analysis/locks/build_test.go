@@ -155,6 +155,71 @@ func TestOwnerGone(t *testing.T) {
 	}
 }
 
+// TestOwnerUnread: an owner that may be live is not said to be gone.
+func TestOwnerUnread(t *testing.T) {
+	p := newPlan()
+	p.owns("lost", "m1")
+	p.s.Tasks[0].Gone, p.s.Tasks[0].Unread = "it may be a live task", true
+	p.waits("B", "m1")
+	r := Build(&p.s)
+	f := r.Findings[0]
+	if f.ID != idUnowned || strings.Contains(f.Statement, "no live task") || !strings.Contains(f.Statement, r.Graph.Tasks[0].Addr.String()) || len(f.Advice) != 0 {
+		t.Errorf("%+v", f)
+	}
+	if name := TaskName(&r.Graph.Tasks[0]); strings.Contains(name, "gone") {
+		t.Error(name)
+	}
+	if d := Describe(&r.Graph.Tasks[0], nil); strings.Contains(d.What, "gone") {
+		t.Errorf("%+v", d)
+	}
+}
+
+// TestSelfDeadlock: a task that waits for a mutex of its own is a deadlock of one.
+func TestSelfDeadlock(t *testing.T) {
+	p := newPlan()
+	p.owns("A", "m1")
+	p.waits("A", "m1")
+	p.waits("B", "m1")
+	r := Build(&p.s)
+	const want = `100 "A" holds mutex m1, waits for mutex m1`
+	if len(r.Deadlocks) != 1 || r.Deadlocks[0].Text != want || r.Deadlocks[0].Confidence != lock.Certain || r.Deadlocks[0].Knot != 1 || r.Deadlocks[0].Behind != 1 {
+		t.Errorf("%+v", r.Deadlocks)
+	}
+	if len(r.Roots) != 1 || r.Roots[0].Kind != RootDeadlock || r.Roots[0].All != 1 {
+		t.Errorf("%+v", r.Roots)
+	}
+}
+
+// TestSharedTask: two deadlocks that share a task, which waits for a lock of two readers,
+// are both told, and as one knot.
+func TestSharedTask(t *testing.T) {
+	p := newPlan()
+	p.waits("A", "rw")
+	p.owns("B", "rw")
+	p.owns("C", "rw")
+	p.owns("A", "m1")
+	p.waits("B", "m1")
+	p.owns("A", "m2")
+	p.waits("C", "m2")
+	r := Build(&p.s)
+	var texts []string
+	for i := range r.Deadlocks {
+		d := &r.Deadlocks[i]
+		texts = append(texts, d.Text)
+		if d.Confidence != lock.Certain || d.Knot != 3 || len(d.Steps) != 2 || d.Behind != 0 {
+			t.Errorf("%+v", d)
+		}
+	}
+	slices.Sort(texts)
+	if want := []string{`100 "A" holds mutex m1, waits for mutex rw; 101 "B" holds mutex rw, waits for mutex m1`,
+		`102 "C" holds mutex rw, waits for mutex m2; 100 "A" holds mutex m2, waits for mutex rw`}; !slices.Equal(texts, want) {
+		t.Errorf("%q", texts)
+	}
+	if len(r.Roots) != 1 || r.Roots[0].Kind != RootDeadlock || len(r.Roots[0].Tasks) != 3 {
+		t.Errorf("%+v", r.Roots)
+	}
+}
+
 func TestChoose(t *testing.T) {
 	for _, c := range []struct {
 		opt                  Options

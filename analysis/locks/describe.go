@@ -77,6 +77,9 @@ func objectName(o *lock.Object) string {
 // TaskName is a task as people name it: PID and comm, or what is known of one that
 // is gone.
 func TaskName(t *lock.Task) string {
+	if t.Unread {
+		return "a task that cannot be read (task_struct " + t.Addr.String() + ")"
+	}
 	if t.Gone != "" {
 		return "a task that is gone (task_struct " + t.Addr.String() + ")"
 	}

@@ -67,6 +67,10 @@ func (a *activity) matches(function string) bool {
 // it is not known.
 func Describe(t *lock.Task, s *stacks.Stack) *Doing {
 	d := &Doing{Function: t.Doing}
+	if t.Unread {
+		d.What = "what it does is not known"
+		return d
+	}
 	if t.Gone != "" {
 		d.What = "gone: " + t.Gone
 		return d

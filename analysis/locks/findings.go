@@ -122,6 +122,9 @@ func (b *builder) rootFinding(r *Root) finding.Finding {
 	}
 	t := &b.r.Graph.Tasks[r.Tasks[0].Index]
 	switch {
+	case t.Unread:
+		f.ID = idUnowned
+		f.Statement = fmt.Sprintf("%s %s for %s, held by task_struct %s: %s", waiting, wait(r.Direct), lockNames(r.Locks), t.Addr, t.Gone)
 	case t.Gone != "":
 		f.ID, f.Severity = idGone, worse(f.Severity, finding.Warning)
 		f.Statement = fmt.Sprintf("%s %s for a lock whose owner is no live task: %s is held by task_struct %s (%s)",

@@ -163,13 +163,10 @@ func (c *collector) idle(cpus []unwind.CPU) {
 
 // others adds the tasks that no processor has.
 func (c *collector) others(ctx context.Context) error {
-	for tk, err := range c.reader.All() {
+	list, _ := c.reader.Find(c.report.Coverage.Fail)
+	for _, tk := range list {
 		if err := ctx.Err(); err != nil {
 			return err
-		}
-		if err != nil {
-			c.report.Coverage.Fail(err)
-			continue
 		}
 		if c.cpus[tk.Addr] == nil {
 			c.add(tk, c.orphan(tk))

@@ -79,6 +79,7 @@ func (b *builder) number(object uint64, f ctype.Field) (uint64, bool) {
 
 // Flags and types of struct file_lock (include/linux/filelock.h, before 6.3 fs.h).
 const (
+	flPOSIX  = 1
 	flFlock  = 2
 	flDeleg  = 4 // since 3.13
 	flLease  = 32
@@ -103,18 +104,11 @@ func (b *builder) fileLockWait(s *stack, f *found) {
 	if !ok || blocker == 0 || !inKernel(blocker) {
 		return
 	}
-	// That one may wait itself: the lock that is held is at the end.
-	for range 64 {
-		if !form.chained {
-			break
-		}
-		next, ok := b.uint64At(blocker + form.blocker)
-		if !ok || next == 0 || !inKernel(next) || next == own {
-			break
-		}
-		blocker = next
-	}
+	blocker, whole := b.lastBlocker(form, own, blocker)
 	flags, ok := b.number(own, form.flags) // of the same sort as the other's
+	if flags&flPOSIX != 0 && flags&(flFlock|flLease|flDeleg|flLayout) != 0 {
+		b.fail(fmt.Errorf("struct file_lock at %#x: its flags %#x are those of several sorts", own, flags))
+	}
 	if !ok {
 		return
 	}
@@ -124,12 +118,35 @@ func (b *builder) fileLockWait(s *stack, f *found) {
 	}
 	f.kind, f.addr, f.fileWaiter, f.ring, f.pos = POSIXLock, blocker, own, nil, -1
 	switch {
+	case flags&flPOSIX != 0: // it is of one sort only; what else is set is damage
 	case flags&flFlock != 0:
 		f.kind = Flock
 	case flags&(flLease|flDeleg|flLayout) != 0:
 		f.kind = Lease
 	}
 	f.method, f.text = ByWaitList, "its file_lock names the one that is in the way"
+	if !whole {
+		f.sure, f.text = Suspected, "its file_lock comes after this one, which may wait itself, for one that could not be found"
+	}
+}
+
+// lastBlocker follows file locks that wait for others, since 5.0, to the one that is held
+// at the end. whole tells that it came there.
+func (b *builder) lastBlocker(form *lockFileForm, own, blocker uint64) (last uint64, whole bool) {
+	if !form.chained {
+		return blocker, true
+	}
+	for range 64 {
+		next, ok := b.need64(blocker+form.blocker, "a file_lock that others wait for")
+		switch {
+		case !ok || next != 0 && (!inKernel(next) || next == own):
+			return blocker, false
+		case next == 0:
+			return blocker, true
+		}
+		blocker = next
+	}
+	return blocker, false
 }
 
 // wishLock has the holder of a file lock looked for: who has its file open, or, for a

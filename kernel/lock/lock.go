@@ -115,6 +115,9 @@ type Task struct {
 	// Gone says why a lock's owner is no live task: its task_struct was freed
 	// or cannot be read. Only Addr is of use then.
 	Gone string `json:"gone,omitempty"`
+	// Unread tells that it may be live all the same: the tasks could not be listed
+	// whole, and its task_struct cannot be read. Gone says so too.
+	Unread bool `json:"unread,omitempty"`
 	// Doing is the innermost function of its stack that is not the scheduler's.
 	Doing string `json:"doing,omitempty"`
 	// Blocked is for how long it has been off its CPU, in ns, where Since

@@ -10,8 +10,11 @@ import (
 // finish reads what the locks themselves say, names them, and looks for holders.
 func (b *builder) finish() {
 	b.unifyRT()
-	for i := range b.snap.Locks {
+	for i := 0; i < len(b.snap.Locks); i++ {
 		b.owners(i)
+		if b.visitAll() != nil { // an owner that was on no list may wait itself
+			return
+		}
 	}
 	b.spinLocks()
 	b.fileHolders()
@@ -178,7 +181,7 @@ func (b *builder) threadInfoTask(info uint64) (uint64, bool) {
 // ownedBy adds a hold by an owner's address.
 func (b *builder) ownedBy(i int, who uint64, mode Mode, method Method, sure Confidence, value uint64, text string) {
 	h := Hold{Lock: i, Mode: mode, Method: method, Sure: sure, Evidence: []Evidence{{Value: kernel.Addr(value), Text: text}}}
-	switch tk := b.live[who]; {
+	switch tk := b.liveTask(who); {
 	case tk == nil:
 		h.Task = b.gone(who, nil)
 	case b.younger(tk, b.extra[i].first):
@@ -187,6 +190,10 @@ func (b *builder) ownedBy(i int, who uint64, mode Mode, method Method, sure Conf
 			h.Sure = Likely
 		}
 	default:
+		if !b.listed(tk) && h.Sure == Certain {
+			h.Sure = Likely
+			h.Evidence = append(h.Evidence, Evidence{Text: "the tasks could not be listed whole; what lies there looks like a task that has not exited"})
+		}
 		h.Task = b.task(tk)
 	}
 	b.hold(h)

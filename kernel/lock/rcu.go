@@ -147,7 +147,7 @@ func (b *builder) rcuReaders(i int, first uint64) int {
 	}
 	n := 0
 	add := func(node uint64) bool {
-		tk := b.live[node-off]
+		tk := b.liveTask(node - off)
 		if tk != nil {
 			n++
 			b.hold(Hold{Lock: i, Task: b.task(tk), Mode: Read, Method: ByRecord, Sure: Certain,

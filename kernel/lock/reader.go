@@ -72,11 +72,8 @@ func (r *Reader) Snapshot(ctx context.Context, opt Options) (*Snapshot, error) {
 	b.collect()
 	b.readClocks()
 	b.readStarts()
-	for _, tk := range b.order {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		b.visit(tk)
+	if err := b.visitAll(); err != nil {
+		return nil, err
 	}
 	for i := range b.cpus {
 		b.spinner(&b.cpus[i])
@@ -96,6 +93,9 @@ type builder struct {
 	snap   *Snapshot
 	order  []*task.Task          // all threads, as the task list has them
 	live   map[uint64]*task.Task // by address, idle tasks included
+	whole  bool                  // no thread is missing in order
+	tried  map[uint64]bool       // what was looked at whether it is a task that is missing
+	seen   int                   // how many of order were visited
 	index  map[uint64]int        // into snap.Tasks
 	locks  map[lockKey]int       // into snap.Locks
 	nodes  map[nodeKey]nodeAt
@@ -156,7 +156,7 @@ type lockExtra struct {
 
 func newBuilder(ctx context.Context, r *Reader, opt Options) *builder {
 	return &builder{Reader: r, ctx: ctx, opt: opt, snap: &Snapshot{Coverage: r.k.NewCoverage()},
-		live: map[uint64]*task.Task{}, index: map[uint64]int{}, locks: map[lockKey]int{}, nodes: map[nodeKey]nodeAt{},
+		live: map[uint64]*task.Task{}, tried: map[uint64]bool{}, index: map[uint64]int{}, locks: map[lockKey]int{}, nodes: map[nodeKey]nodeAt{},
 		cpuOf: map[uint64]*unwind.CPU{}, funcs: map[uint64]*function{}, behind: map[int]uint64{}, codes: map[uint64][]byte{}, effects: map[uint64][]taken.Effect{}, places: map[codeKey]*taken.Outstanding{}, goneAt: map[uint64]int{}, holdAt: map[[2]int]int{}, waited: map[int]bool{},
 		field: make([]byte, r.forms.task.Span()), visited: make([]byte, r.forms.task.Span())}
 }
@@ -169,15 +169,12 @@ func (b *builder) collect() {
 	if b.cpus, err = b.tracer.CPUs(b.tasks); err != nil {
 		b.fail(err)
 	}
-	for tk, err := range b.tasks.All() {
-		if err != nil {
-			b.fail(err)
-			continue
-		}
-		if b.live[tk.Addr] == nil {
-			b.live[tk.Addr] = tk
-			b.order = append(b.order, tk)
-		}
+	if err := b.tracer.ModulesError(); err != nil {
+		b.fail(fmt.Errorf("modules: %w", err))
+	}
+	b.order, b.whole = b.tasks.Find(b.fail)
+	for _, tk := range b.order {
+		b.live[tk.Addr] = tk
 	}
 	for i := range b.cpus {
 		c := &b.cpus[i]
@@ -306,30 +303,6 @@ func (b *builder) addTask(t Task) int {
 	i := len(b.snap.Tasks) - 1
 	b.index[uint64(t.Addr)] = i
 	return i
-}
-
-// gone is the index of an owner that is no live task. reused is the task whose
-// task_struct lies there now, nil if there is none.
-func (b *builder) gone(addr uint64, reused *task.Task) int {
-	if i, ok := b.goneAt[addr]; ok {
-		return i
-	}
-	t := Task{Addr: kernel.Addr(addr), CPU: -1}
-	tk, err := b.tasks.At(addr)
-	switch {
-	case reused != nil:
-		t.Gone = fmt.Sprintf("no live task: its task_struct was freed and is now that of %d %s, which started later than others began to wait", reused.PID, reused.Comm)
-	case err != nil:
-		t.Gone = "no live task: " + err.Error()
-	case tk.PID > 0 && tk.Comm != "":
-		t.PID, t.TGID, t.Comm, t.State = tk.PID, tk.TGID, tk.Comm, tk.Letter()
-		t.Gone = "no live task: it is on no list of tasks; what its task_struct says is from before it exited"
-	default:
-		t.Gone = "no live task: its task_struct was freed"
-	}
-	b.snap.Tasks = append(b.snap.Tasks, t)
-	b.goneAt[addr] = len(b.snap.Tasks) - 1
-	return b.goneAt[addr]
 }
 
 // lockOf is the index of a lock in the snapshot.

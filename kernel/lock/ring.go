@@ -3,6 +3,7 @@ package lock
 import (
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // maxWaiters bounds the entries of one list: there are no more tasks.
@@ -16,6 +17,9 @@ type ring struct {
 	closed bool     // it came back to where it began
 	lock   uint64   // for rings without a head: the lock that was found to point to it
 	kind   Kind     // of lock
+	// heads are all places of a list that breaks which are no known waiters: the head,
+	// and waiters of tasks that are not known.
+	heads []uint64
 }
 
 // nodeKey tells apart what the words at an address may be.
@@ -44,7 +48,7 @@ func (b *builder) member(node uint64, sh shape) bool {
 	if sh.entry {
 		return b.tracer.IsText(v)
 	}
-	tk := b.live[v]
+	tk := b.liveTask(v)
 	return tk != nil && tk.Stack != 0 && node >= tk.Stack && node-tk.Stack < b.tracer.StackSize()
 }
 
@@ -87,6 +91,7 @@ func (b *builder) follow(node uint64, sh shape) *ring {
 		}
 	}
 	r.broken = err
+	r.heads = append(r.heads, r.head)
 	first := b.backwards(r, node, prev, sh, after)
 	if r.head == 0 && first == last && inKernel(first) {
 		// Both ends lead to the same place, which is the head even if it cannot be
@@ -111,6 +116,7 @@ func (b *builder) forwards(r *ring, node, next uint64, sh shape) ([]uint64, uint
 		case b.member(at, sh):
 			nodes = append(nodes, at)
 		case r.head != 0:
+			r.heads = append(r.heads, at)
 			return order(nodes, split), at, fmt.Errorf("%w at %#x: it is neither a waiter nor the head", errRing, at)
 		default:
 			r.head, split = at, len(nodes)
@@ -150,6 +156,7 @@ func (b *builder) backwards(r *ring, node, prev uint64, sh shape, after []uint64
 			if r.head == 0 {
 				r.head = at
 			}
+			r.heads = append(r.heads, at)
 			break
 		}
 		before = append(before, at)
@@ -164,4 +171,25 @@ func (b *builder) backwards(r *ring, node, prev uint64, sh shape, after []uint64
 	}
 	r.nodes = append(r.nodes, after...)
 	return at
+}
+
+// settle chooses among the places that may be the head of a list that breaks: the one that
+// is in the lock which the locking function at a frame was called with, or otherwise one
+// that lies in a variable. It is false where neither tells, and the head may as well be
+// the waiter of a task that is not known.
+func (b *builder) settle(s *stack, r *ring, frame int, typ string, list uint64) bool {
+	arg, known := b.lockArgument(s.tk, frame, typ)
+	for _, head := range r.heads {
+		if known && head != 0 && head == arg+list {
+			r.head = head
+			return true
+		}
+	}
+	for _, head := range r.heads {
+		if _, variable := b.k.LookupName(head); head != 0 && variable {
+			r.head = head
+			return true
+		}
+	}
+	return b.whole && len(r.heads) <= 2 && !slices.ContainsFunc(r.heads, func(h uint64) bool { return h != 0 && h != r.head })
 }

@@ -134,11 +134,18 @@ func (b *builder) spinCandidates(s *stack, i, last int) []candidate {
 		return list
 	}
 	for _, r := range b.regs.Order {
-		if v, ok := s.register(i, r); ok && (r != b.arg || !direct) && r != b.regs.SP && r != b.regs.PC {
+		v, ok := s.register(i, r)
+		if ok && (r != b.arg || !direct) && r != b.regs.SP && r != b.regs.PC && !b.ownStack(s, v) {
 			list = append(list, candidate{v, ByRegister, b.regs.Name(r)})
 		}
 	}
 	return list
+}
+
+// ownStack tells whether an address lies on a task's stack. What others hold does not,
+// and frame pointers do.
+func (b *builder) ownStack(s *stack, addr uint64) bool {
+	return s.tk != nil && s.tk.Stack != 0 && addr >= s.tk.Stack && addr-s.tk.Stack < b.tracer.StackSize()
 }
 
 func (s *stack) name(i int) string {

@@ -1,6 +1,9 @@
 package lock
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+)
 
 // entryAt takes the word at a slot, which leads to the task, for the one in a
 // wait_queue_entry.
@@ -53,6 +56,9 @@ func (b *builder) swaitAt(s *stack, slot uint64) (found, bool) {
 	f := found{kind: WaitQueue, addr: r.head - e.swaitHead, method: ByWaitList, sure: Certain, slot: start, frame: s.frameOf(start),
 		value: node, ring: r, pos: pos}
 	if e.hasCompletion && e.completionSwait && s.waitsFor(Completion) {
+		if r.broken != nil && !b.settle(s, r, max(s.innermost(roleWait), 0), "struct completion", e.completionList) {
+			f.sure, f.text = Suspected, doubtfulHead
+		}
 		f.kind, f.addr = Completion, r.head-e.completionList
 	}
 	b.meaning(s, &f)
@@ -161,6 +167,14 @@ func (b *builder) bitWait(s *stack, f *found, wake string) {
 	}
 	f.slot, f.addr = start, s.word(start+e.bitWord)
 	f.bit, f.kind = int(int32(s.word(start+e.bitNo))), BitLock
+	if wake == "wake_bit_function" && (f.bit < -1 || f.bit >= 64) {
+		f.sure, f.text = Suspected, fmt.Sprintf("its wait_bit_key has the bit %d, which no word has", f.bit)
+		b.fail(fmt.Errorf("%d %s waits for a bit of %#x: %s", s.tk.PID, s.tk.Comm, f.addr, f.text))
+		f.bit = 0
+		if s.hasKind(BufferLock) || b.isBuffer(f.addr) {
+			f.bit = bhLock
+		}
+	}
 	switch {
 	case wake == "var_wake_function" || f.bit == -1:
 		f.kind, f.bit = VarWait, 0
@@ -239,11 +253,7 @@ func (b *builder) byFrames(s *stack) []found {
 // on the stack is on a list, so that it stays a suspicion.
 func (b *builder) byArgument(s *stack, i int) (found, bool) {
 	c := s.frames[i].fn.class
-	kind := c.kind
-	if kind == WWMutex {
-		kind = Mutex
-	}
-	l, ok := b.forms.locks[kind]
+	l, ok := b.formOf(c.kind)
 	if !ok {
 		return found{}, false
 	}

@@ -221,12 +221,44 @@ func (b *builder) waiterAt(s *stack, slot uint64) (found, bool) {
 			}
 			continue
 		}
+		if b.unsettled(s, ring, &f) {
+			if b.brokenRing(s, ring, &f) {
+				b.readMode(s, &f)
+				return f, true
+			}
+			f.sure, f.text = Suspected, doubtfulHead
+		}
 		if b.chooseKind(s, ring, &f) {
 			b.readMode(s, &f)
 			return f, true
 		}
 	}
 	return found{}, false
+}
+
+// doubtfulHead says of a lock that it may be another one.
+const doubtfulHead = "its list of waiters breaks, and what was taken for the list's head may be the waiter of a task that could not be read"
+
+// unsettled tells whether the head of a list that breaks may be something else.
+func (b *builder) unsettled(s *stack, r *ring, f *found) bool {
+	if r.broken == nil || r.kind != "" {
+		return false
+	}
+	c, i := s.classNear(f.frame)
+	if i < 0 {
+		return !b.whole
+	}
+	l, ok := b.formOf(c.kind)
+	return ok && !l.headless && !b.settle(s, r, i, l.name, l.list)
+}
+
+// formOf is the form of a kind of lock with a list.
+func (b *builder) formOf(kind Kind) (lockForm, bool) {
+	if kind == WWMutex {
+		kind = Mutex
+	}
+	l, ok := b.forms.locks[kind]
+	return l, ok
 }
 
 // chooseKind tells which of the kinds of lock it is whose list's head is known: by
@@ -238,11 +270,7 @@ func (b *builder) chooseKind(s *stack, r *ring, f *found) bool {
 		return true
 	}
 	if c, i := s.classNear(f.frame); i >= 0 {
-		kind := c.kind
-		if kind == WWMutex {
-			kind = Mutex
-		}
-		if l, ok := b.forms.locks[kind]; ok && !l.headless {
+		if l, ok := b.formOf(c.kind); ok && !l.headless {
 			f.kind, f.addr, f.mode = c.kind, r.head-l.list, c.mode
 			r.kind, r.lock = f.kind, f.addr
 			return true
@@ -395,11 +423,7 @@ func (b *builder) brokenRing(s *stack, r *ring, f *found) bool {
 	if i < 0 {
 		return false
 	}
-	kind := c.kind
-	if kind == WWMutex {
-		kind = Mutex
-	}
-	l, ok := b.forms.locks[kind]
+	l, ok := b.formOf(c.kind)
 	if !ok {
 		return false
 	}
@@ -488,7 +512,7 @@ func (b *builder) plausible(l *lockForm, addr uint64) bool {
 		return false
 	}
 	owner &^= l.ownerFlags
-	return owner == 0 || l.ownerInfo && inKernel(owner) || b.live[owner] != nil
+	return owner == 0 || l.ownerInfo && inKernel(owner) || b.liveTask(owner) != nil
 }
 
 // decide makes a wait of what was found for a task, the first thing first.

@@ -244,7 +244,7 @@ func (b *builder) workHolders(i int) {
 	}
 	none := true
 	for _, w := range b.workerList {
-		tk := b.live[w.task]
+		tk := b.liveTask(w.task)
 		if tk == nil || w.work == 0 || l.Kind == Work && w.work != uint64(l.Addr) || l.Kind == Workqueue && w.wq != uint64(l.Addr) {
 			continue
 		}

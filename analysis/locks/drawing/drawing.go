@@ -162,9 +162,12 @@ func (p *painter) task(i int) int {
 	}
 	t := &p.r.Graph.Tasks[i]
 	b := box{tasks: 1, root: p.root[i], deadlock: p.dead[i], gone: t.Gone != "", label: []string{locks.TaskName(t)}}
-	if t.Gone != "" {
+	switch {
+	case t.Unread:
+		b.label = []string{"a task that cannot be read", t.Addr.String()}
+	case t.Gone != "":
 		b.label = []string{"a task that is gone", t.Addr.String()}
-	} else {
+	default:
 		state := t.State
 		if t.Running {
 			state = fmt.Sprintf("on CPU %d", t.CPU)
