@@ -50,7 +50,14 @@ func (c *Coverage) Fail(err error) {
 		c.Corrupt++
 	}
 	if len(c.Problems) < maxProblems {
-		c.Problems = append(c.Problems, err.Error())
+		c.note(err.Error())
+	}
+}
+
+// note keeps a failure's text, once where more than one walk meets it.
+func (c *Coverage) note(text string) {
+	if len(c.Problems) < maxProblems && !slices.Contains(c.Problems, text) {
+		c.Problems = append(c.Problems, text)
 	}
 }
 
@@ -93,8 +100,8 @@ func JoinCoverage(parts []*PartCoverage) Coverage {
 		all.Add(counts)
 	}
 	slices.SortStableFunc(problems, func(a, b problem) int { return cmp.Compare(a.place, b.place) })
-	for _, p := range problems[:min(maxProblems, len(problems))] {
-		all.Problems = append(all.Problems, p.text)
+	for _, p := range problems {
+		all.note(p.text)
 	}
 	return all
 }
@@ -105,6 +112,7 @@ func (c *Coverage) Add(o Coverage) {
 	c.Excluded += o.Excluded
 	c.Missing += o.Missing
 	c.Corrupt += o.Corrupt
-	room := max(0, maxProblems-len(c.Problems))
-	c.Problems = append(c.Problems, o.Problems[:min(room, len(o.Problems))]...)
+	for _, text := range o.Problems {
+		c.note(text)
+	}
 }

@@ -43,6 +43,19 @@ func TestJoinCoverage(t *testing.T) {
 	}
 }
 
+// The same failure, met twice, is counted twice and named once.
+func TestFailTwice(t *testing.T) {
+	var c, o kernel.Coverage
+	for range 3 {
+		c.Fail(fmt.Errorf("broken list"))
+		o.Fail(fmt.Errorf("broken list"))
+	}
+	c.Add(o)
+	if c.Corrupt != 6 || !slices.Equal(c.Problems, []string{"broken list"}) {
+		t.Errorf("%+v", c)
+	}
+}
+
 func divide(pieces []int, workers int, random *rand.Rand) kernel.Coverage {
 	parts := make([]*kernel.PartCoverage, workers)
 	for i := range parts {
@@ -52,6 +65,10 @@ func divide(pieces []int, workers int, random *rand.Rand) kernel.Coverage {
 		p := parts[random.IntN(workers)]
 		p.Read++
 		for n := range failures {
+			if i%4 == 3 { // what more than one piece leads to is named once
+				p.Fail(fmt.Errorf("failure %d of several pieces", n))
+				continue
+			}
 			p.Fail(fmt.Errorf("piece %d: failure %d", i, n))
 		}
 		p.At(uint64(i))

@@ -26,6 +26,9 @@ func (a *app) answer(result any, cover *kernel.Coverage, text func(w *printer)) 
 		for _, p := range cover.Problems {
 			a.warn("%s", p)
 		}
+		if cover.Excluded > 0 {
+			a.warn("%s", excludedLine)
+		}
 	}
 	return statusOnly(exitPartly)
 }
@@ -54,6 +57,9 @@ func (a *app) print(result any, text func(w *printer)) error {
 	text(&printer{w: out})
 	return out.Flush()
 }
+
+// excludedLine says what it can mean that the kernel's own data was filtered out.
+const excludedLine = "every dump level keeps the kernel's own data: where it is excluded, either makedumpfile was too old for this kernel and took it for something else (a newer one, or -d 1, keeps it), or it had been freed"
 
 // coverageLine says what is missing from an answer.
 func coverageLine(c *kernel.Coverage) string {
