@@ -267,3 +267,16 @@ func ExampleCollectLog() {
 	}
 	// Output: kern emerg Kernel panic - not syncing: sysrq triggered crash
 }
+
+// A reader of the log by itself counts what is lost as CollectLog does: what the kernel
+// threw away itself is no fault of the dump.
+func ExampleLost() {
+	var cover kernel.Coverage
+	info.Lost(&cover, &printk.LostError{Records: 3, Err: printk.ErrOverwritten})
+	fmt.Println("complete:", cover.Complete())
+	info.Lost(&cover, &printk.LostError{Bytes: 4096, Err: dump.ErrExcluded})
+	fmt.Println("complete:", cover.Complete())
+	// Output:
+	// complete: true
+	// complete: false
+}

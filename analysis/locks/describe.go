@@ -152,8 +152,8 @@ func (b *builder) chainText(c *Chain) string {
 	return text
 }
 
-// EvidenceText says in words what an edge rests on, empty where nothing is told.
-func EvidenceText(e *lock.Evidence) string {
+// evidenceText says in words what an edge rests on, empty where nothing is told.
+func evidenceText(e *lock.Evidence) string {
 	var parts []string
 	add := func(format string, args ...any) { parts = append(parts, fmt.Sprintf(format, args...)) }
 	if e.CallName != "" || e.Call != 0 {
@@ -196,7 +196,7 @@ func HoldText(h *lock.Hold) string {
 	text += ", " + string(h.Sure)
 	var seen []string
 	for i := range h.Evidence {
-		if e := EvidenceText(&h.Evidence[i]); e != "" && !slices.Contains(seen, e) {
+		if e := evidenceText(&h.Evidence[i]); e != "" && !slices.Contains(seen, e) {
 			seen = append(seen, e)
 		}
 	}

@@ -106,7 +106,7 @@ func Kinds(ctx context.Context, s *slab.Allocations, c *slab.Cache, opt KindOpti
 	w.findCandidates(sample)
 	var cover kernel.Coverage // the first pass has told
 	every, n := max(1, (int(live)+opt.Limit-1)/opt.Limit), 0
-	err = EachSlab(ctx, s, c, &cover, func(sl *slab.Slab, d *slab.Decoder, mem []byte) bool {
+	err = eachSlab(ctx, s, c, &cover, func(sl *slab.Slab, d *slab.Decoder, mem []byte) bool {
 		for i := range sl.Objects {
 			at := sl.Offset(i)
 			if d.IsFree(i) || at+c.Size > len(mem) {
@@ -148,7 +148,7 @@ func (w *kinds) count() uint64 {
 func (w *kinds) collect(ctx context.Context, every int) ([]sampled, error) {
 	var list []sampled
 	n := 0
-	err := EachSlab(ctx, w.s, w.c, &w.r.Coverage, func(sl *slab.Slab, d *slab.Decoder, mem []byte) bool {
+	err := eachSlab(ctx, w.s, w.c, &w.r.Coverage, func(sl *slab.Slab, d *slab.Decoder, mem []byte) bool {
 		for i := range sl.Objects {
 			at := sl.Offset(i)
 			if d.IsFree(i) || at+w.c.Size > len(mem) {

@@ -38,7 +38,7 @@ type ObjectOptions struct {
 func ListObjects(ctx context.Context, s *slab.Allocations, c *slab.Cache, opt ObjectOptions) (*ObjectList, error) {
 	r := &ObjectList{Cache: c.Name, Addr: kernel.Addr(c.Addr), Size: c.ObjectSize, Objects: []Object{},
 		Coverage: s.Kernel().NewCoverage()}
-	err := EachSlab(ctx, s, c, &r.Coverage, func(sl *slab.Slab, d *slab.Decoder, _ []byte) bool {
+	err := eachSlab(ctx, s, c, &r.Coverage, func(sl *slab.Slab, d *slab.Decoder, _ []byte) bool {
 		for i := range sl.Objects {
 			if d.IsFree(i) != opt.Free {
 				continue
@@ -54,10 +54,10 @@ func ListObjects(ctx context.Context, s *slab.Allocations, c *slab.Cache, opt Ob
 	return r, err
 }
 
-// EachSlab calls f with each slab of a cache, in the order of physical memory, after the
+// eachSlab calls f with each slab of a cache, in the order of physical memory, after the
 // slab's free objects were found, and with its memory, which ends early where it cannot
 // be read. It ends where f returns false.
-func EachSlab(ctx context.Context, s *slab.Allocations, c *slab.Cache, cover *kernel.Coverage, f func(sl *slab.Slab, d *slab.Decoder, mem []byte) bool) error {
+func eachSlab(ctx context.Context, s *slab.Allocations, c *slab.Cache, cover *kernel.Coverage, f func(sl *slab.Slab, d *slab.Decoder, mem []byte) bool) error {
 	spans := s.Pages().Spans()
 	d := s.NewDecoder()
 	var buf []byte

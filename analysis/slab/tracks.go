@@ -79,7 +79,7 @@ func Tracks(ctx context.Context, s *slab.Allocations, c *slab.Cache) (*TrackRepo
 	w.readNow()
 	w.readComms()
 	allocs, frees := make(map[siteKey]*Site), make(map[siteKey]*Site)
-	err = EachSlab(ctx, s, c, &w.r.Coverage, func(sl *slab.Slab, d *slab.Decoder, mem []byte) bool {
+	err = eachSlab(ctx, s, c, &w.r.Coverage, func(sl *slab.Slab, d *slab.Decoder, mem []byte) bool {
 		for i := range sl.Objects {
 			at := sl.Offset(i)
 			if at+c.Size > len(mem) {

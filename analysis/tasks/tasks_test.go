@@ -176,6 +176,12 @@ func ExampleAnalyze() {
 	// Output: zombie zombie 3
 }
 
+// Tasks come in the order that Options.Sort names.
+func ExampleSorts() {
+	fmt.Println(strings.Join(tasks.Sorts(), " "))
+	// Output: pid comm cpu state rss vsz time start ran
+}
+
 // BenchmarkAll reads all tasks of the main boot with all there is to know of them.
 func BenchmarkAll(b *testing.B) {
 	fs := kerneltest.MainFS(b)

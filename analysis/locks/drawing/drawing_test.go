@@ -223,3 +223,13 @@ func ExampleSVG() {
 	fmt.Println(strings.Count(out.String(), "<path d=\"M") > 0)
 	// Output: true
 }
+
+func ExampleDuration() {
+	for _, ns := range []uint64{1500, 1_260_000_000, 3_725_400_000_000} {
+		fmt.Println(drawing.Duration(ns))
+	}
+	// Output:
+	// 2µs
+	// 1.3s
+	// 1h2m5s
+}
