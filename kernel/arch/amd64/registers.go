@@ -88,10 +88,20 @@ func (Arch) User(r *arch.Registers) bool {
 	return ok && cs&3 == 3
 }
 
-// Sane implements arch.Arch: segments of a privilege level that Linux uses, in 16
-// bits.
+// What is above the 16 bits of the segments: nothing, but where the processor enters the
+// kernel by FRED (struct fred_cs and fred_ss in arch/x86/include/asm/ptrace.h, since 6.9).
+// There it tells the stack level, and the kind of the event. All other bits are 0.
+const (
+	fredCS   = 7 << 16                                      // sl, wfe
+	fredSS   = 7<<16 | 0xff<<32 | 0xf<<48 | 7<<56 | 0xf<<60 // sti, swevent, nmi; vector; type; enclave, lm, nested; insnlen
+	selector = 1<<16 - 1
+)
+
+// Sane implements arch.Arch: segments of a privilege level that Linux uses, and no bit
+// beside them that no processor sets.
 func (Arch) Sane(r *arch.Registers) bool {
 	cs, _ := r.Get(CS)
 	ss, _ := r.Get(SS)
-	return cs>>16 == 0 && ss>>16 == 0 && (cs&3 == 0 || cs&3 == 3) && cs != 0
+	level := cs & 3
+	return cs&^(selector|fredCS) == 0 && ss&^uint64(selector|fredSS) == 0 && (level == 0 || level == 3) && cs&selector != 0
 }
