@@ -141,18 +141,17 @@ func (c *collector) differ(tk *task.Task, only string) {
 func (c *collector) describe(ctx context.Context) error {
 	c.report.Searched = uint64(len(c.all))
 	chosen := map[uint64]bool{}
-	processes := map[int32]bool{}
 	for _, tk := range c.all {
 		if c.opt.fits(tk, c.running[tk.Addr]) {
 			chosen[tk.Addr] = true
-			processes[tk.TGID] = tk.PID != 0
 		}
 	}
+	c.relatives(chosen)
 	for _, tk := range c.all {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if chosen[tk.Addr] || c.opt.Threads && processes[tk.TGID] {
+		if chosen[tk.Addr] {
 			c.report.Tasks = append(c.report.Tasks, c.task(tk))
 		}
 	}

@@ -21,7 +21,10 @@ type Options struct {
 	Kernel  bool     // only kernel threads
 	User    bool     // only others
 	Leaders bool     // only the first thread of each process
-	Threads bool     // and all threads of the processes of those chosen
+	// Threads, Parents and Children add to those chosen: all threads of their
+	// processes; their parents up to the first task; the processes that are children of
+	// theirs.
+	Threads, Parents, Children bool
 
 	Sort string // one of Sorts; empty for "pid"
 

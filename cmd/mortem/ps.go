@@ -36,13 +36,15 @@ func (a *app) psCommand() *cobra.Command {
 			"and RSS are in KiB, names of kernel threads stand in brackets. The states are RU running or\n" +
 			"runnable, IN sleeping, UN not to be woken by signals, ID an idle kernel thread, ST stopped, TR\n" +
 			"traced, PA parked, NE new, ZO exited and not waited for, DE exited. With --json everything\n" +
-			"that is known of the chosen tasks is printed, but for mounts, which need --mounts.\n\n" +
+			"that is known of the chosen tasks is printed, but for mounts, which need --mounts. The flags of\n" +
+			"one letter are crash's, but -l, which is that of ps.\n\n" +
 			"The list of tasks and the pid structures are compared; a task that only one of them leads\n" +
 			"to is named on its own.",
 		Example: "  mortem ps --vmlinux vmlinux vmcore\n" +
 			"  mortem ps --vmlinux vmlinux --state D --long vmcore\n" +
 			"  mortem ps --vmlinux vmlinux --user --sort rss vmcore\n" +
 			"  mortem ps --vmlinux vmlinux --files --mounts vmcore 289\n" +
+			"  mortem ps --vmlinux vmlinux --parents vmcore 289\n" +
 			"  mortem ps --vmlinux vmlinux --runq vmcore",
 		Args: atLeast(1, "the dump"),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -63,11 +65,13 @@ func (a *app) psCommand() *cobra.Command {
 	fl.StringSliceVar(&opt.Comms, "comm", nil, "only the tasks with these names, such as 'kworker/*'")
 	fl.StringSliceVar(&f.states, "state", nil, "only tasks in these states: letters (D), crash's (UN) or words (zombie)")
 	fl.Var(cpuList{&opt.CPUs}, "cpu", "only tasks that are or last were on these processors, such as 0,2-3")
-	fl.BoolVar(&opt.Running, "running", false, "only what the processors were running")
-	fl.BoolVar(&opt.Kernel, "kernel", false, "only kernel threads")
-	fl.BoolVar(&opt.User, "user", false, "only processes, no kernel threads")
-	fl.BoolVar(&opt.Leaders, "processes", false, "only the first thread of each process")
+	fl.BoolVarP(&opt.Running, "running", "A", false, "only what the processors were running")
+	fl.BoolVarP(&opt.Kernel, "kernel", "k", false, "only kernel threads")
+	fl.BoolVarP(&opt.User, "user", "u", false, "only processes, no kernel threads")
+	fl.BoolVarP(&opt.Leaders, "processes", "G", false, "only the first thread of each process")
 	fl.BoolVar(&opt.Threads, "threads", false, "and all threads of the processes that the chosen tasks are of")
+	fl.BoolVarP(&opt.Parents, "parents", "p", false, "and the parents of the chosen tasks, up to the first task")
+	fl.BoolVarP(&opt.Children, "children", "c", false, "and the processes that are children of the chosen ones")
 	fl.StringVar(&opt.Sort, "sort", "pid", "sort by "+strings.Join(tasks.Sorts(), ", ")+" (ran: who ran last)")
 	fl.BoolVarP(&opt.Long, "long", "l", false, "print times, priority, ids, namespaces, groups, directories and command line")
 	fl.BoolVar(&opt.Files, "files", false, "print the open files")
@@ -87,7 +91,7 @@ func runqAlone(c *cobra.Command, names []string) error {
 	if len(names) > 0 {
 		return usage("--runq prints the run queues of processors, and not of tasks: %s", strings.Join(names, " "))
 	}
-	for _, name := range []string{"pid", "comm", "state", "running", "kernel", "user", "processes", "threads", "sort", "long", "files", "mounts", "env"} {
+	for _, name := range []string{"pid", "comm", "state", "running", "kernel", "user", "processes", "threads", "parents", "children", "sort", "long", "files", "mounts", "env"} {
 		if c.Flags().Changed(name) {
 			return usage("--runq prints the run queues of processors; --%s is for tasks", name)
 		}
@@ -272,7 +276,7 @@ func printSched(w *printer, s *tasks.Sched) {
 			more += ", used up"
 		}
 	}
-	field(w, "policy", "%s, nice %d%s", s.Policy, s.Nice, more)
+	field(w, "policy", "%s, priority %d, nice %d%s", s.Policy, s.Prio, s.Nice, more)
 	line := fmt.Sprintf("ran %v (user %v, system %v), started at %v", time.Duration(s.Runtime), time.Duration(s.User), time.Duration(s.System), time.Duration(s.Start))
 	for _, ago := range []struct {
 		ns   *uint64

@@ -34,6 +34,9 @@ func TestPS(t *testing.T) {
 		{[]string{"--mounts", "1"}, []string{"mount 19     /dev/vda on /mnt type ext4 (rw,relatime)", "/dev/vda from /data on /run/bind type ext4"}},
 		{[]string{"--runq"}, []string{"CPU 0  RUNQUEUE", "/mortem/throttled", "1ms in each 1s: THROTTLED"}},
 		{[]string{"--kernel", "--state", "Z"}, []string{"none of"}},
+		{[]string{"-p", "zombie"}, []string{"[swapper/0]", "  init\n", "  ZO "}},
+		{[]string{"--children", "2"}, []string{"[kthreadd]", "[kswapd0]"}},
+		{[]string{"-l", "nice"}, []string{"policy       NORMAL, priority 139, nice 19\n"}},
 	} {
 		status, out, errs := ps(t, c.args...)
 		if status != exitAnswered || errs != "" {
