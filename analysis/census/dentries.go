@@ -120,12 +120,9 @@ func listSupers(fs *vfs.FS, cover *kernel.Coverage) superList {
 }
 
 func newShared(fs *vfs.FS, supers superList, opt Options, cover *kernel.Coverage) *shared {
-	s := &shared{fs: fs, known: make(map[uint64]bool), seed: maphash.MakeSeed(), room: opt.Room, held: opt.Held,
+	s := &shared{fs: fs, known: supers.byAddr, seed: maphash.MakeSeed(), room: opt.Room, held: opt.Held,
 		filter: filter{dir: opt.Dir, super: opt.Super, pattern: opt.Pattern}}
 	s.long.Store(maxLong)
-	for addr := range supers.byAddr {
-		s.known[addr] = true
-	}
 	if !s.filter.any() {
 		return s
 	}

@@ -24,7 +24,7 @@ type describer struct {
 func (d *describer) describe(ctx context.Context) error {
 	r, t := d.r, d.total
 	r.Memory = memory(d.fs.Kernel())
-	r.LongNames, r.LongUnread, r.Strange, r.MoreHeld = t.apart, t.unread, t.strange, t.moreHeld
+	r.LongNames, r.LongUnread, r.Strange = t.apart, t.unread, t.strange
 	d.describeSupers()
 	d.describeStates()
 	d.describeDirectories()
@@ -110,13 +110,16 @@ func mountPaths(mounts *vfs.Mounts, super uint64) []string {
 func (d *describer) describeDirectories() {
 	t := d.total
 	d.r.DirectoryError = t.dirs.error
-	for _, e := range t.dirs.top(d.opt.Top) {
-		dir := Directory{Addr: kernel.Addr(e.key), Dentries: e.total, Negative: e.negative, OnLRU: e.lru, Unhashed: e.unhashed, Bytes: e.bytes}
+	largest := t.dirs.top(d.opt.Top, byText)
+	patterns := mainPairs(t.pairs, largest, t.dirs.error, func(p pair) uint64 { return p.dir })
+	for i := range largest {
+		e, n := &largest[i], &largest[i].of
+		dir := Directory{Addr: kernel.Addr(e.key), Dentries: e.total, Negative: n.negative, OnLRU: n.lru, Unhashed: n.unhashed, Bytes: n.bytes}
 		dir.Path = d.pathOf(e.key)
-		// Votes tell for certain where they are more than half of all; else they
-		// name a candidate, whose share is not known.
-		if p := t.names.find(e.partner); p != nil && 2*e.votes > e.total {
-			dir.Pattern = cstr.Show([]byte(p.text))
+		if main, ok := patterns[e.key]; ok {
+			if p := t.names.find(main.pattern); p != nil {
+				dir.Pattern = cstr.Show([]byte(p.of.text))
+			}
 		}
 		d.r.Directories = append(d.r.Directories, dir)
 	}
@@ -139,15 +142,18 @@ func (d *describer) pathOf(addr uint64) string {
 func (d *describer) describePatterns() {
 	t := d.total
 	d.r.PatternError = t.names.error
-	for _, e := range t.names.top(d.opt.Top) {
-		p := Pattern{Pattern: cstr.Show([]byte(e.text)), Dentries: e.total, Negative: e.negative, OnLRU: e.lru, Bytes: e.bytes}
-		for i, addr := range e.sample {
-			if s, ok := d.sample(addr); ok && (i == 0 || addr != e.sample[0]) {
+	largest := t.names.top(d.opt.Top, byText)
+	dirs := mainPairs(t.pairs, largest, t.names.error, func(p pair) uint64 { return p.pattern })
+	for i := range largest {
+		e, n := &largest[i], &largest[i].of
+		p := Pattern{Pattern: cstr.Show([]byte(n.text)), Dentries: e.total, Negative: n.negative, OnLRU: n.lru, Bytes: n.bytes}
+		for i, addr := range n.sample {
+			if s, ok := d.sample(addr); ok && (i == 0 || addr != n.sample[0]) {
 				p.Samples = append(p.Samples, s)
 			}
 		}
-		if 2*e.votes > e.total {
-			p.Directory = d.pathOf(e.partner)
+		if main, ok := dirs[e.key]; ok {
+			p.Directory = d.pathOf(main.dir)
 		}
 		d.r.Patterns = append(d.r.Patterns, p)
 	}

@@ -12,12 +12,12 @@ import (
 // none.
 func FuzzDentry(f *testing.F) {
 	fs := kerneltest.MainFS(f)
-	known := map[uint64]bool{}
+	known := map[uint64]*vfs.SuperBlock{}
 	for sb, err := range fs.SuperBlocks() {
 		if err != nil {
 			f.Fatal(err)
 		}
-		known[sb.Addr] = true
+		known[sb.Addr] = sb
 		if root, err := fs.Dentry(sb.Root); err == nil {
 			b := make([]byte, fs.DentrySpan())
 			if _, err := fs.Kernel().Read(b, root.Addr); err == nil {

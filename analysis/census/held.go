@@ -20,29 +20,23 @@ const noUser = 1 << 31
 const cursor = "DENTRY_CURSOR"
 
 // describeHeld says of unhashed dentries that are in use what they are, and who uses
-// them. Those of file systems that nobody can mount are left out: nothing is deleted
-// there.
+// them.
 func (d *describer) describeHeld(ctx context.Context) error {
 	r, t := d.r, d.total
-	slices.Sort(t.heldAt)
 	var list []*vfs.Dentry
 	var at []uint64
-	for _, addr := range t.heldAt {
+	for _, addr := range t.unhashed.sorted() {
 		dentry, err := d.fs.Dentry(addr)
 		if err != nil {
 			r.Coverage.Fail(err)
 			continue
 		}
-		sb := d.supers.byAddr[dentry.Super]
-		if sb != nil && sb.Flags&noUser != 0 || slices.Contains(d.fs.FlagNames(dentry.Flags), cursor) {
-			continue
-		}
-		if len(list) == d.opt.Held {
-			r.MoreHeld++
+		if slices.Contains(d.fs.FlagNames(dentry.Flags), cursor) {
 			continue
 		}
 		list, at = append(list, dentry), append(at, addr)
 	}
+	r.MoreHeld = t.unhashed.more
 	var slabs *slab.Allocations
 	if r.Source == SourceSlabs {
 		slabs, _ = openSlabs(d.fs.Kernel()) // it was opened before

@@ -155,8 +155,7 @@ type inodeTally struct {
 	super   uint64 // of the inode before
 	current *InodeCounts
 	strange uint64
-	deleted []uint64
-	more    uint64
+	deleted lowest
 }
 
 // inodeCaches are the caches that inodes lie in, and where in their objects: those of
@@ -196,7 +195,7 @@ func (c *inodeCensus) inodeCaches() (map[*slab.Cache][]int, error) {
 var errNoInode = fmt.Errorf("no inode of any super_block lies in a slab")
 
 func (c *inodeCensus) newTally() *inodeTally {
-	return &inodeTally{supers: make(map[uint64]*InodeCounts)}
+	return &inodeTally{supers: make(map[uint64]*InodeCounts), deleted: lowest{most: c.opt.Held}}
 }
 
 func (c *inodeCensus) bySlabs(ctx context.Context) error {
@@ -299,18 +298,10 @@ func (c *inodeCensus) add(t *inodeTally, addr uint64, b []byte, size uint64) boo
 	if count > 0 && l.Links.Get(b) == 0 && state&c.bits.freeing == 0 {
 		n.Deleted++
 		if sb := c.supers.byAddr[super]; sb.Flags&noUser == 0 {
-			t.remember(addr, c.opt.Held)
+			t.deleted.add(addr)
 		}
 	}
 	return true
-}
-
-func (t *inodeTally) remember(addr uint64, most int) {
-	if len(t.deleted) < most {
-		t.deleted = append(t.deleted, addr)
-	} else {
-		t.more++
-	}
 }
 
 func (t *inodeTally) merge(o *inodeTally) {
@@ -321,8 +312,7 @@ func (t *inodeTally) merge(o *inodeTally) {
 		t.supers[addr].plus(from)
 	}
 	t.strange += o.strange
-	t.deleted = append(t.deleted, o.deleted...)
-	t.more += o.more
+	t.deleted.merge(&o.deleted)
 }
 
 func (c *InodeCounts) plus(o *InodeCounts) {
@@ -367,7 +357,7 @@ func (c *inodeCensus) describe(ctx context.Context) error {
 		return err
 	}
 	r := c.r
-	r.Strange, r.MoreDeleted = c.total.strange, c.total.more
+	r.Strange = c.total.strange
 	types := make(map[string]*InodeType)
 	for addr, n := range c.total.supers {
 		sb := c.supers.byAddr[addr]
@@ -415,11 +405,10 @@ func (c *inodeCensus) counters() {
 // that was its last one.
 func (c *inodeCensus) describeDeleted(ctx context.Context) error {
 	k, r := c.fs.Kernel(), c.r
-	slices.Sort(c.total.deleted)
 	off, ok := c.fs.AliasOffset()
 	inodes := make(map[uint64]uint64) // by dentry
 	var dentries []uint64
-	for _, inode := range c.total.deleted {
+	for _, inode := range c.total.deleted.sorted() {
 		node, err := k.Uint64(inode + c.l.Dentries.Offset())
 		if err != nil {
 			r.Coverage.Fail(err)
@@ -432,6 +421,7 @@ func (c *inodeCensus) describeDeleted(ctx context.Context) error {
 		inodes[node-off] = inode
 		dentries = append(dentries, node-off)
 	}
+	r.MoreDeleted = c.total.deleted.more
 	by, err := findHolders(ctx, c.fs, c.slabs, dentries, &r.Coverage)
 	if err != nil {
 		return err

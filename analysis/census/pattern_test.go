@@ -97,8 +97,8 @@ func TestSketch(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	const n, room = 1_000_000, 1 << 10
 	truth := map[uint64]uint64{}
-	parts := []*sketch{newSketch(room), newSketch(room), newSketch(room)}
-	whole := newSketch(1 << 20)
+	parts := []*sketch[counted]{newSketch[counted](room), newSketch[counted](room), newSketch[counted](room)}
+	whole := newSketch[counted](1 << 20)
 	for range n {
 		// Key k comes about 1/k times as often as the first.
 		key := uint64(1) << r.IntN(16)
@@ -107,16 +107,16 @@ func TestSketch(t *testing.T) {
 			key = 7
 		}
 		truth[key]++
-		for _, s := range []*sketch{parts[r.IntN(3)], whole} {
+		for _, s := range []*sketch[counted]{parts[r.IntN(3)], whole} {
 			e, _ := s.at(key)
-			e.tally(key, 0, 0, 0, 1)
-			e.pair(key % 3)
+			e.total++
+			e.of.note(key, 0, 0, 0, 1)
 		}
 	}
 	for i := range parts[1:] {
-		parts[0].merge(parts[i+1])
+		parts[0].merge(parts[i+1], addCounted)
 	}
-	for name, s := range map[string]*sketch{"small": parts[0], "whole": whole} {
+	for name, s := range map[string]*sketch[counted]{"small": parts[0], "whole": whole} {
 		for i := range s.entries {
 			e := &s.entries[i]
 			if e.total > truth[e.key] || e.total+s.error < truth[e.key] {
@@ -129,7 +129,7 @@ func TestSketch(t *testing.T) {
 				t.Errorf("%s: key %d with %d is not there; the error is %d", name, key, n, s.error)
 			}
 		}
-		if top := s.top(1); top[0].key != 7 || top[0].partner != 1 || 2*top[0].votes < top[0].total {
+		if top := s.top(1, byText); top[0].key != 7 || top[0].of.sample != [2]uint64{7, 7} {
 			t.Errorf("%s: the most frequent is %+v", name, top[0])
 		}
 	}

@@ -31,6 +31,7 @@ var stateNames = [states]string{
 // superTally are the dentries of one super_block.
 type superTally struct {
 	listed bool
+	noUser bool              // nobody can mount it, and so nothing is deleted there
 	count  [states][2]uint64 // by state; those that are negative second
 	hashed uint64
 	// lruInUse are those on the LRU that are in use again: they stay there until the
@@ -41,8 +42,8 @@ type superTally struct {
 // shared is what all workers of a census share.
 type shared struct {
 	fs     *vfs.FS
-	size   uint64 // bytes of a dentry
-	known  map[uint64]bool
+	size   uint64                     // bytes of a dentry
+	known  map[uint64]*vfs.SuperBlock // by address
 	seed   maphash.Seed
 	filter filter
 	table  *vfs.HashTable // nil where no lengths are wanted
@@ -84,20 +85,21 @@ type tally struct {
 	supers   map[uint64]*superTally
 	super    uint64 // of the dentry before, and what is counted of it
 	current  *superTally
-	dirs     *sketch
-	names    *sketch
+	dirs     *sketch[counted]
+	names    *sketch[counted]
+	pairs    *sketch[pair]
 	apart    uint64 // names that lie apart
 	unread   uint64 // of these, not read
 	strange  uint64
-	heldAt   []uint64 // of unhashed ones in use
-	moreHeld uint64
+	unhashed lowest // in use
 	d        vfs.Dentry
 	buf      []byte
 	recent   recent
 }
 
 func newTally(s *shared) *tally {
-	return &tally{shared: s, supers: make(map[uint64]*superTally), dirs: newSketch(s.room), names: newSketch(s.room), buf: make([]byte, 0, 512)}
+	return &tally{shared: s, supers: make(map[uint64]*superTally), dirs: newSketch[counted](s.room), names: newSketch[counted](s.room),
+		pairs: newSketch[pair](s.room), unhashed: lowest{most: s.held}, buf: make([]byte, 0, 512)}
 }
 
 // maxUnlisted bounds how many super_blocks are told apart that the kernel's list does
@@ -111,11 +113,11 @@ func (t *tally) superOf(addr uint64) *superTally {
 	}
 	s := t.supers[addr]
 	if s == nil {
-		listed := t.known[addr]
-		if !listed && (addr == 0 || addr&7 != 0 || addr>>47 != 1<<17-1 || len(t.supers) >= len(t.known)+maxUnlisted) {
+		known := t.known[addr]
+		if known == nil && (addr == 0 || addr&7 != 0 || addr>>47 != 1<<17-1 || len(t.supers) >= len(t.known)+maxUnlisted) {
 			return nil
 		}
-		s = &superTally{listed: listed}
+		s = &superTally{listed: known != nil, noUser: known != nil && known.Flags&noUser != 0}
 		t.supers[addr] = s
 	}
 	t.super, t.current = addr, s
@@ -153,8 +155,8 @@ func (t *tally) add(d *vfs.Dentry, doubt bool) bool {
 	if d.Count > 0 && t.fs.OnLRU(d) {
 		super.lruInUse++
 	}
-	if state == stateHeld {
-		t.remember(d)
+	if state == stateHeld && !super.noUser {
+		t.unhashed.add(d.Addr)
 	}
 	if state == stateKilled {
 		return true // its parent and name may be gone
@@ -185,14 +187,6 @@ func (t *tally) state(d *vfs.Dentry, hashed bool) int {
 	return stateLRU
 }
 
-func (t *tally) remember(d *vfs.Dentry) {
-	if len(t.heldAt) < t.held {
-		t.heldAt = append(t.heldAt, d.Addr)
-	} else {
-		t.moreHeld++
-	}
-}
-
 // count counts a dentry in its directory and by the pattern of its name.
 func (t *tally) count(d *vfs.Dentry, state int, negative uint64, hashed bool) {
 	lru, unhashed := uint64(0), uint64(1)
@@ -202,47 +196,39 @@ func (t *tally) count(d *vfs.Dentry, state int, negative uint64, hashed bool) {
 	if hashed {
 		unhashed = 0
 	}
-	var dir *entry
 	if !d.Root() {
-		dir, _ = t.dirs.at(d.Parent)
-		dir.tally(d.Addr, negative, lru, unhashed, t.size)
+		dir, _ := t.dirs.at(d.Parent)
+		dir.total++
+		dir.of.note(d.Addr, negative, lru, unhashed, t.size)
 	}
 	name, ok := t.nameOf(d)
 	if !ok {
 		return
 	}
-	pattern, key := t.patternOf(name)
-	pattern.tally(d.Addr, negative, lru, unhashed, t.size)
-	pattern.pair(d.Parent)
-	if dir != nil {
-		dir.pair(key)
-	}
+	pattern := t.patternOf(name)
+	pattern.total++
+	pattern.of.note(d.Addr, negative, lru, unhashed, t.size)
+	both := pair{d.Parent, pattern.key}
+	in, _ := t.pairs.at(both.key())
+	in.total++
+	in.of = both
 }
 
-// patternOf is the entry of a name's pattern, and its key.
-func (t *tally) patternOf(name []byte) (*entry, uint64) {
+// patternOf is the entry of a name's pattern.
+func (t *tally) patternOf(name []byte) *entry[counted] {
 	if t.recent.alike(name) {
 		if e, fresh := t.names.at(t.recent.key); !fresh {
-			return e, t.recent.key
+			return e
 		}
 	}
 	t.buf = appendPattern(t.buf[:0], name)
 	key := maphash.Bytes(t.seed, t.buf)
 	e, _ := t.names.at(key)
-	if e.text == "" {
-		e.text = string(t.buf)
+	if e.of.text == "" {
+		e.of.text = string(t.buf)
 	}
 	t.recent.remember(name, key)
-	return e, key
-}
-
-func (e *entry) tally(addr, negative, lru, unhashed, size uint64) {
-	e.total++
-	e.negative += negative
-	e.lru += lru
-	e.unhashed += unhashed
-	e.bytes += size
-	e.sampled(addr, addr)
+	return e
 }
 
 // nameOf is the name of a dentry; false where it lies apart and enough of those were
@@ -294,13 +280,13 @@ func (t *tally) merge(o *tally) {
 		to.hashed += from.hashed
 		to.lruInUse += from.lruInUse
 	}
-	t.dirs.merge(o.dirs)
-	t.names.merge(o.names)
+	t.dirs.merge(o.dirs, addCounted)
+	t.names.merge(o.names, addCounted)
+	t.pairs.merge(o.pairs, addPair)
 	t.apart += o.apart
 	t.unread += o.unread
 	t.strange += o.strange
-	t.heldAt = append(t.heldAt, o.heldAt...)
-	t.moreHeld += o.moreHeld
+	t.unhashed.merge(&o.unhashed)
 }
 
 // counts are those of a super_block.
