@@ -19,7 +19,7 @@ func TestSlabKinds(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &r); err != nil || status != exitAnswered || r.Kinds[0].Types[0] != "struct net" || r.Method == "" {
 		t.Errorf("status %d, %v, %+v", status, err, r)
 	}
-	if status, _, errs := mortem(t, append(onMain(t, "slab", "kinds"), "--limit", "0", "dentry")...); status != exitUsage {
+	if status, _, errs := mortem(t, append(onMain(t, "slab", "kinds"), "--limit", "-1", "dentry")...); status != exitUsage {
 		t.Errorf("status %d, %s", status, errs)
 	}
 }
