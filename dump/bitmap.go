@@ -68,6 +68,11 @@ func (b *bitmap) has(pfn uint64) bool {
 	return b.bits[i/8]>>(i%8)&1 != 0
 }
 
+// hasBit tells whether a bit of a bitmap that may be too short for it is set.
+func hasBit(bits []byte, n uint64) bool {
+	return n/8 < uint64(len(bits)) && bits[n/8]>>(n%8)&1 != 0
+}
+
 // rank is the number of set bits in [start, pfn), for start <= pfn <= end.
 func (b *bitmap) rank(pfn uint64) uint64 { return b.rawRank(pfn) - b.skip }
 

@@ -470,6 +470,33 @@ func TestFlattenedDamaged(t *testing.T) {
 	}
 }
 
+// TestFlattenedCutInHeaders: makedumpfile writes the headers first. Where they are
+// cut short, that is what is wrong, and not what they seem to say.
+func TestFlattenedCutInHeaders(t *testing.T) {
+	plain := build(t, dumpwriter.Kdump, testMachine(4096), testConfig(4096))
+	flat := make([]byte, 4096)
+	copy(flat, "makedumpfile")
+	flat[23], flat[31] = 1, 1
+	for at := 0; at < 3*4096; at += 4096 {
+		flat = binary.BigEndian.AppendUint64(flat, uint64(at))
+		flat = binary.BigEndian.AppendUint64(flat, 4096)
+		flat = append(flat, plain[at:at+4096]...)
+	}
+	for size, says := range map[int]string{
+		4096 + 16 + 100:             "cut short within its record 0",
+		4096 + 16 + 4096:            "cut short after 1 records",
+		4096 + 2*16 + 4096 + 64:     "cut short within its record 1",
+		4096 + 3*16 + 2*4096 + 2048: "cut short within its record 2",
+	} {
+		path := file(t, flat[:size])
+		_, err := openBounded(t, path)
+		wantFileError(t, err, dump.ErrDamaged, path)
+		if !strings.Contains(fmt.Sprint(err), says) {
+			t.Errorf("cut to %d bytes: %v", size, err)
+		}
+	}
+}
+
 // TestNoDump: what people hand in by mistake gets one clear line.
 func TestNoDump(t *testing.T) {
 	dir := t.TempDir()

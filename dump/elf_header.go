@@ -179,6 +179,9 @@ func damaged(s store, off int64, what string) error {
 	if off >= 0 {
 		off = s.locate(off)
 	}
+	if cut := flatCut(s); cut != "" {
+		what = cut + ": " + what
+	}
 	return &FileError{File: s.name(), Offset: off, Kind: ErrDamaged, What: what}
 }
 

@@ -29,6 +29,7 @@ type kdumpPart struct {
 	header     *kdumpHeader
 	start, end uint64        // PFNs
 	present    *bitmap       // the 2nd bitmap: pages in the dump
+	whole      []byte        // the same, of all parts: each has the bitmaps of all
 	allPresent uint64        // pages in the dump, in all parts of it
 	known      func() []byte // the 1st bitmap: pages that the machine has
 	descOff    int64         // file offset of the first page descriptor
@@ -93,7 +94,7 @@ func openKdumpPart(s store) (*kdumpPart, error) {
 	if err != nil {
 		return nil, damaged(s, maps+half, "the 2nd bitmap cannot be read: "+err.Error())
 	}
-	p.present = newBitmap(data, p.start, p.end)
+	p.whole, p.present = data, newBitmap(data, p.start, p.end)
 	p.allPresent = p.present.total
 	if h.split {
 		p.allPresent = newBitmap(data, 0, h.maxMapNr).total
@@ -125,12 +126,12 @@ func (k *kdumpImage) absent(pfn uint64) *ReadError {
 	e := &ReadError{Addr: pfn << k.pageShift, Kind: ErrMissing, Offset: -1}
 	p := k.part(pfn)
 	if p == nil {
-		if pfn < k.parts[0].header.maxMapNr {
+		if p = k.parts[0]; hasBit(p.whole, pfn) {
 			e.Err = errors.New("the part of the split dump that should hold it was not given")
+			return e
 		}
-		return e
 	}
-	if known := p.known(); pfn/8 < uint64(len(known)) && known[pfn/8]>>(pfn%8)&1 != 0 {
+	if hasBit(p.known(), pfn) {
 		e.Kind = ErrExcluded
 	}
 	return e

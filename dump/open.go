@@ -190,8 +190,8 @@ func dispatch(stores []store, o *options) (Image, error) {
 	case isVMware(stores):
 		return openVMware(stores, o)
 	}
-	if cut := flatCut(first); cut != "" {
-		return nil, damaged(first, 0, cut+", before the header of the dump in it, which was to be written at the end")
+	if flatCut(first) != "" {
+		return nil, damaged(first, 0, "the header of the dump in it, which was to be written at the end, is not there")
 	}
 	return nil, notADump(first.name(), head)
 }

@@ -81,6 +81,9 @@ func TestSplitPartMissing(t *testing.T) {
 			}
 		case errors.Is(err, dump.ErrMissing):
 			kinds[dump.ErrMissing]++
+			if state := mem.State(pfn); state == dumpwriter.Excluded || (state == dumpwriter.Present) != strings.Contains(err.Error(), "was not given") {
+				t.Errorf("page %d of state %v: %v", pfn, state, err)
+			}
 		case errors.Is(err, dump.ErrExcluded) && mem.State(pfn) == dumpwriter.Excluded:
 			kinds[dump.ErrExcluded]++
 		default:
@@ -89,6 +92,17 @@ func TestSplitPartMissing(t *testing.T) {
 	}
 	if kinds[nil] < 300 || kinds[dump.ErrMissing] < 150 {
 		t.Errorf("%v", kinds)
+	}
+	st, err := dump.Stat(t.Context(), img)
+	if err != nil {
+		t.Fatal(err)
+	}
+	states := map[dumpwriter.State]uint64{}
+	for pfn := range mem.Pages() {
+		states[mem.State(pfn)]++
+	}
+	if st.Present+st.Missing != states[dumpwriter.Present] || st.Excluded != states[dumpwriter.Excluded] || st.Missing == 0 {
+		t.Errorf("counted %+v where the whole dump has %v", st, states)
 	}
 }
 

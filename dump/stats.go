@@ -193,14 +193,14 @@ func (k *kdumpImage) stat(ctx context.Context) (*Stats, error) {
 	var codecs [64]uint64
 	at := uint64(0)
 	for _, p := range k.parts {
-		st.Missing += k.absentPages(at, p.start)
+		k.countAbsent(st, at, p.start)
 		at = p.end
-		st.Excluded += p.excludedPages()
+		st.Excluded += p.excludedPages(p.start, p.end)
 		if err := p.countPages(ctx, st, &codecs, k.pageSize); err != nil {
 			return nil, err
 		}
 	}
-	st.Missing += k.absentPages(at, k.parts[0].header.maxMapNr)
+	k.countAbsent(st, at, k.parts[0].header.maxMapNr)
 	for c, n := range codecs {
 		if n > 0 {
 			st.Codecs[Codec(c)] = n
@@ -209,34 +209,30 @@ func (k *kdumpImage) stat(ctx context.Context) (*Stats, error) {
 	return st, nil
 }
 
-// absentPages counts the pages that are in a part that was not given: every
-// part has the bitmap of all.
-func (k *kdumpImage) absentPages(from, to uint64) uint64 {
+// countAbsent counts the pages of a part that was not given, by the bitmaps of
+// another, which has those of all.
+func (k *kdumpImage) countAbsent(st *Stats, from, to uint64) {
 	if from >= to {
-		return 0
+		return
 	}
 	p := k.parts[0]
-	half := p.header.mapBlocks * p.header.blockSize / 2
-	data, err := p.file.view(p.descOff-int64(half), int(half), nil)
-	if err != nil {
-		return 0
-	}
-	return newBitmap(data, from, to).total
+	st.Missing += newBitmap(p.whole, from, to).total
+	st.Excluded += p.excludedPages(from, to)
 }
 
 // excludedPages counts the bits that are in the first bitmap only.
-func (p *kdumpPart) excludedPages() uint64 {
+func (p *kdumpPart) excludedPages(from, to uint64) uint64 {
 	known := p.known()
 	n := uint64(0)
-	for pfn := p.start; pfn < p.end && pfn/8 < uint64(len(known)); {
-		if pfn%8 != 0 || p.end-pfn < 8 {
-			if known[pfn/8]>>(pfn%8)&1 != 0 && !p.present.has(pfn) {
+	for pfn := from; pfn < to && pfn/8 < uint64(len(known)); {
+		if pfn%8 != 0 || to-pfn < 8 {
+			if hasBit(known, pfn) && !hasBit(p.whole, pfn) {
 				n++
 			}
 			pfn++
 			continue
 		}
-		n += uint64(bits.OnesCount8(known[pfn/8] &^ p.present.bits[(pfn-p.present.base)/8]))
+		n += uint64(bits.OnesCount8(known[pfn/8] &^ p.whole[pfn/8]))
 		pfn += 8
 	}
 	return n

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"strconv"
 	"strings"
 
@@ -87,10 +88,23 @@ func (a *app) image(ctx context.Context, files []string) (dump.Image, error) {
 		p.done()
 	}
 	if err != nil {
-		if errors.Is(err, dump.ErrFormat) && strings.Contains(err.Error(), "begins with") {
-			err = fmt.Errorf("%w; if it is plain memory without headers, give --raw-memory", err)
-		}
-		return nil, unusable(err)
+		return nil, unusable(a.aboutRaw(err))
 	}
 	return img, nil
+}
+
+// aboutRaw adds to the error of a dump that cannot be opened what --raw-memory has to
+// do with it.
+func (a *app) aboutRaw(err error) error {
+	var fe *dump.FileError
+	switch {
+	case !errors.As(err, &fe):
+	case errors.Is(err, dump.ErrFormat) && strings.Contains(err.Error(), "begins with"):
+		return fmt.Errorf("%w; if it is plain memory without headers, give --raw-memory", err)
+	case a.raw.set && errors.Is(err, fs.ErrNotExist):
+		if _, e := strconv.ParseUint(fe.File, 0, 64); e == nil {
+			return fmt.Errorf("%w; an address is given as --raw-memory=%s", err, fe.File)
+		}
+	}
+	return err
 }

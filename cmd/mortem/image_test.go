@@ -111,6 +111,10 @@ func TestRaw(t *testing.T) {
 	if status, _, _ := mortem(t, "info", "--raw-memory=here", path); status != exitUsage {
 		t.Errorf("status %d", status)
 	}
+	// The address is no word of its own, for it may be left out.
+	if status, _, errs := mortem(t, "info", "--raw-memory", "0x100000", path); status != exitUnusable || !strings.Contains(errs, "--raw-memory=0x100000") {
+		t.Errorf("status %d, %s", status, errs)
+	}
 }
 
 // TestMovedLittle: what info needs of a large dump on a server is little.

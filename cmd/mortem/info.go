@@ -213,16 +213,18 @@ func uptime(ns int64) string {
 func printMemory(w *printer, r *info.Report) {
 	m := &r.Memory
 	w.line("memory\t%s in the dump (ranges: %d); all below %s", byteSize(m.Present), m.Ranges, m.MaxPhys)
+	// makedumpfile keeps one page of zeros, to which the descriptors of all others point.
+	kinds := strings.Replace(strings.Join(m.Filtered, ", "), "zero pages", "zero pages (one is kept for all)", 1)
 	switch {
 	case m.DumpLevel == nil:
 		w.line("dump level\tnot told by this format")
-	case len(m.Filtered) == 0:
+	case kinds == "":
 		w.line("dump level\t%d: nothing filtered out", *m.DumpLevel)
 	case r.Pages != nil && r.Pages.Excluded == 0:
 		// QEMU writes level 1, and all pages.
-		w.line("dump level\t%d: would filter out %s, but no page is excluded", *m.DumpLevel, strings.Join(m.Filtered, ", "))
+		w.line("dump level\t%d: would filter out %s, but no page is excluded", *m.DumpLevel, kinds)
 	default:
-		w.line("dump level\t%d: filtered out are %s", *m.DumpLevel, strings.Join(m.Filtered, ", "))
+		w.line("dump level\t%d: filtered out are %s", *m.DumpLevel, kinds)
 	}
 }
 
