@@ -57,16 +57,68 @@ func writeHugeKdump(t testing.TB) string {
 // for its headers and one page.
 func writeHugeELF(t testing.TB) string {
 	t.Helper()
-	mem := dumpwriter.PageMap{0: []byte("first page")}
-	data := build(t, dumpwriter.ELF, mem, testConfig(4096))
-	load := 64 + 56
+	path, _ := hugeELF(t, testConfig(4096))
+	return path
+}
+
+// hugeELF also returns the offset in the file of the memory, which begins at address 0.
+func hugeELF(t testing.TB, cfg dumpwriter.Config) (path string, memory int64) {
+	t.Helper()
+	data := build(t, dumpwriter.ELF, dumpwriter.PageMap{0: []byte("first page")}, cfg)
+	load := 64
+	if binary.LittleEndian.Uint32(data[load:]) != uint32(elf.PT_LOAD) {
+		load += 56
+	}
 	binary.LittleEndian.PutUint64(data[load+32:], hugeSize)
 	binary.LittleEndian.PutUint64(data[load+40:], hugeSize)
-	path := file(t, data)
+	path = file(t, data)
 	if err := os.Truncate(path, hugeSize+int64(len(data))); err != nil {
 		t.Skip("the file system keeps no sparse file of 100 GiB: ", err)
 	}
-	return path
+	return path, int64(binary.LittleEndian.Uint64(data[load+8:]))
+}
+
+// TestScanHuge: where the headers have no VMCOREINFO it is looked for in the memory that
+// was written, and not in the hundred gigabytes of holes around it.
+func TestScanHuge(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("only Linux is asked where holes are")
+	}
+	const text, uts = 70<<30 + 0x1000, 3<<20 + 0x40
+	for name, opts := range map[string][]dump.Option{"mapped": nil, "read": {dump.WithoutMapping()}} {
+		t.Run(name, func(t *testing.T) {
+			cfg := testConfig(4096)
+			cfg.VMCoreInfo = ""
+			path, at := hugeELF(t, cfg)
+			m := make(memory, 4096)
+			m.putUts(uts%4096, "6.1.0-own", "x86_64")
+			writeAt(t, path, m, at+uts&^4095)
+			writeAt(t, path, []byte(infoText("6.1.0-own", uts)), at+text)
+			start := time.Now()
+			img := mustOpen(t, []string{path}, opts...)
+			// Going through all of it takes minutes.
+			if took := time.Since(start); took > 10*time.Second {
+				t.Errorf("opened in %v", took)
+			}
+			if got, _ := img.Facts().VMCoreInfo.Get("OSRELEASE"); got != "6.1.0-own" || img.Facts().MaxPhys < hugeSize {
+				t.Errorf("found %q, memory up to %#x", got, img.Facts().MaxPhys)
+			}
+		})
+	}
+}
+
+func writeAt(t testing.TB, path string, data []byte, off int64) {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteAt(data, off); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // openCost is the time and memory that opening a dump takes, the best of some
@@ -97,7 +149,10 @@ func TestOpenHuge(t *testing.T) {
 		t.Skip("short run: files of gigabytes are written")
 	}
 	kdump := writeHugeKdump(t)
-	for name, path := range map[string]string{"elf": writeHugeELF(t), "kdump": kdump} {
+	cfg := testConfig(4096)
+	cfg.VMCoreInfo = ""
+	without, _ := hugeELF(t, cfg)
+	for name, path := range map[string]string{"elf": writeHugeELF(t), "elf without VMCOREINFO": without, "kdump": kdump} {
 		took, memory := openCost(t, path)
 		t.Logf("%s: %v, %d KiB", name, took, memory>>10)
 		if took > 50*time.Millisecond || memory > 100<<20 {

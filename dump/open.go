@@ -66,8 +66,8 @@ func gather(opts []Option) *options {
 //
 // Where the headers have no VMCOREINFO, as those of LiME, AVML, VMware and plain
 // images and of many that QEMU writes, Open looks for it in memory, which takes
-// as long as reading the file up to the place where it is: WithProgress tells
-// how far that is, WithoutScan leaves it out.
+// as long as reading the file up to the place where it is, without the holes of a
+// sparse file: WithProgress tells how far that is, WithoutScan leaves it out.
 func Open(paths []string, opts ...Option) (Image, error) {
 	o := gather(opts)
 	if len(paths) == 0 {

@@ -109,8 +109,9 @@ func (s *readerStore) close() error {
 
 // mappedStore is a file mapped into memory as a whole.
 type mappedStore struct {
-	path string
-	data []byte
+	path   string
+	data   []byte
+	sparse *os.File // kept open where the file has holes, to be asked where; else nil
 	origin
 }
 
@@ -137,6 +138,9 @@ func (s *mappedStore) close() error {
 	data := s.data
 	s.data = nil
 	forgetMapping(data)
+	if s.sparse != nil {
+		_ = s.sparse.Close() // opened for reading only
+	}
 	return unmapFile(data)
 }
 
@@ -159,9 +163,14 @@ func openFile(f *os.File, name string, noMap bool) (store, error) {
 	}
 	if !noMap {
 		if data, err := mapFile(f, size); err == nil {
-			f.Close()
+			s := &mappedStore{path: name, data: data}
+			if hasHoles(f) {
+				s.sparse = f
+			} else {
+				f.Close()
+			}
 			rememberMapping(name, data)
-			return &mappedStore{path: name, data: data}, nil
+			return s, nil
 		}
 	}
 	return &readerStore{Source: Source{Name: name, Size: size, ReaderAt: f, Closer: f}}, nil

@@ -65,11 +65,15 @@ type infoScan struct {
 func scanVMCoreInfo(img Image, o *options) (*foundInfo, int, error) {
 	s := &infoScan{img: img}
 	var done atomic.Int64
+	written := img
+	if e, ok := img.(*spanImage); ok {
+		written = e.withoutHoles()
+	}
 	total := int64(0)
-	for r := range img.Ranges() {
+	for r := range written.Ranges() {
 		total += int64(r.Size())
 	}
-	err := img.Sweep(o.ctx, runtime.GOMAXPROCS(0), func(_ int, p Page) error {
+	err := written.Sweep(o.ctx, runtime.GOMAXPROCS(0), func(_ int, p Page) error {
 		size := int64(len(p.Data))
 		if now := done.Add(size); now/infoPortion != (now-size)/infoPortion {
 			o.tell("looking for VMCOREINFO in memory", now, total)
