@@ -48,3 +48,31 @@ func ExampleTracer_Sleeping() {
 	// ret_from_fork
 	// start of thread
 }
+
+func ExampleTracer_Exceptions() {
+	k := kerneltest.ExampleKernel() // as kernel.Open does
+	tracer, err := unwind.New(k, nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	tasks, err := task.New(k)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for tk, err := range tasks.All() {
+		if err != nil || tk.Comm != "cg-frozen" {
+			continue
+		}
+		found, err := tracer.Exceptions(tk, -1)
+		if err != nil {
+			fmt.Println(err)
+		}
+		for _, e := range found {
+			pc, _ := e.Registers.Get(tracer.RegisterFile().PC)
+			fmt.Printf("%s stack, %#x bytes below its end, of user mode: %v, in the program: %v\n", e.Stack.Name, e.Stack.End-e.Addr, e.User, pc>>63 == 0)
+		}
+	}
+	// Output: task stack, 0xa8 bytes below its end, of user mode: true, in the program: true
+}
