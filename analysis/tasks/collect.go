@@ -13,6 +13,7 @@ import (
 // collector makes a report.
 type collector struct {
 	k       *kernel.Kernel
+	fs      *vfs.FS
 	opt     chosen
 	reader  *task.Reader
 	details *task.Details
@@ -31,7 +32,7 @@ type collector struct {
 // Analyze reads the tasks that the options choose.
 func Analyze(ctx context.Context, fs *vfs.FS, opt Options) (*Report, error) {
 	k := fs.Kernel()
-	c := &collector{k: k, opt: choose(&opt), byAddr: map[uint64]*task.Task{}, running: map[uint64]bool{}, idle: map[uint64]bool{},
+	c := &collector{k: k, fs: fs, opt: choose(&opt), byAddr: map[uint64]*task.Task{}, running: map[uint64]bool{}, idle: map[uint64]bool{},
 		memory: map[uint64]*task.Memory{},
 		report: &Report{Tasks: []Task{}, Differences: []Difference{}, Coverage: k.NewCoverage()}}
 	c.report.MemoryTotal, _ = k.Managed() // 0 where it is not known

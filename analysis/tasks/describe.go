@@ -179,9 +179,30 @@ func (c *collector) files(m *task.More, fail func(error)) []File {
 	list := []File{}
 	for i := range files {
 		f := &files[i]
-		list = append(list, File{f.FD, kernel.Addr(f.Addr), f.Path, f.FlagNames(), f.Pos})
+		one := File{FD: f.FD, Addr: kernel.Addr(f.Addr), Dentry: kernel.Addr(f.Dentry), Path: f.Path, Flags: f.FlagNames(), Pos: f.Pos}
+		fail(c.inode(&one))
+		list = append(list, one)
 	}
 	return list
+}
+
+// inode adds the inode of an open file, and of what type that is.
+func (c *collector) inode(f *File) error {
+	dentry, err := c.fs.Dentry(uint64(f.Dentry))
+	if err != nil {
+		return fmt.Errorf("descriptor %d: %w", f.FD, err)
+	}
+	if f.Inode = kernel.Addr(dentry.Inode); dentry.Inode == 0 {
+		return nil
+	}
+	inode, err := c.fs.Inode(dentry.Inode)
+	if err != nil {
+		return fmt.Errorf("descriptor %d: %w", f.FD, err)
+	}
+	if f.Type = inode.Type(); inode.Mode&0o170000 == 0 { // as of inodes of eventfd, timerfd, …
+		f.Type = "none"
+	}
+	return nil
 }
 
 // program reads a command line and, where asked for, an environment.

@@ -178,11 +178,14 @@ type Mount struct {
 
 // File is an open file.
 type File struct {
-	FD    int         `json:"fd"`
-	Addr  kernel.Addr `json:"file"`
-	Path  string      `json:"path"`
-	Flags []string    `json:"flags"`
-	Pos   int64       `json:"pos"`
+	FD     int         `json:"fd"`
+	Addr   kernel.Addr `json:"file"`
+	Dentry kernel.Addr `json:"dentry"`
+	Inode  kernel.Addr `json:"inode"`
+	Type   string      `json:"type"` // "regular file", "fifo", …; "none" for an anonymous inode, empty if not known
+	Path   string      `json:"path"`
+	Flags  []string    `json:"flags"`
+	Pos    int64       `json:"pos"`
 }
 
 // Program is what a process was started with, from its own memory. Escaped.

@@ -74,7 +74,7 @@ func (a *app) psCommand() *cobra.Command {
 	fl.BoolVarP(&opt.Children, "children", "c", false, "and the processes that are children of the chosen ones")
 	fl.StringVar(&opt.Sort, "sort", "pid", "sort by "+strings.Join(tasks.Sorts(), ", ")+" (ran: who ran last)")
 	fl.BoolVarP(&opt.Long, "long", "l", false, "print times, priority, ids, namespaces, groups, directories and command line")
-	fl.BoolVar(&opt.Files, "files", false, "print the open files")
+	fl.BoolVar(&opt.Files, "files", false, "print the open files: addresses of the struct file, dentry and inode, type, path, flags, position")
 	fl.BoolVar(&opt.Mounts, "mounts", false, "print the mounts that the task can reach")
 	fl.BoolVar(&opt.Env, "env", false, "print the environment")
 	fl.BoolVar(&opt.Queues, "runq", false, "print the run queues (those of --cpu) and the groups with a quota instead")
@@ -309,10 +309,17 @@ func printIdentity(w *printer, t *tasks.Task) {
 	}
 }
 
+// fileTypes are the types of files as crash abbreviates them.
+var fileTypes = map[string]string{"regular file": "REG", "directory": "DIR", "character device": "CHR", "block device": "BLK",
+	"fifo": "FIFO", "socket": "SOCK", "symbolic link": "LNK"}
+
+// printFiles prints open files in the columns of crash's files: FILE, DENTRY, INODE, TYPE
+// and PATH.
 func printFiles(w *printer, t *tasks.Task) {
 	for i := range t.Files {
 		f := &t.Files[i]
-		field(w, "fd "+strconv.Itoa(f.FD), "%016x %s  (%s, at %d)", uint64(f.Addr), f.Path, strings.Join(f.Flags, " "), f.Pos)
+		field(w, "fd "+strconv.Itoa(f.FD), "%016x %016x %016x %-4s %s  (%s, at %d)", uint64(f.Addr), uint64(f.Dentry), uint64(f.Inode),
+			cmp.Or(fileTypes[f.Type], "UNKN"), f.Path, strings.Join(f.Flags, " "), f.Pos)
 	}
 }
 
