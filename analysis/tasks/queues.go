@@ -45,6 +45,12 @@ func (c *collector) queued(e sched.Entry) Queued {
 		}
 	}
 	q.PID, q.TGID, q.Comm, q.State = tk.PID, tk.TGID, tk.Comm, tk.Letter()
+	m, err := c.details.More(tk)
+	if err != nil {
+		c.report.Coverage.Fail(fmt.Errorf("run queue: %w", err))
+	} else {
+		q.Prio = int(m.Prio)
+	}
 	return q
 }
 

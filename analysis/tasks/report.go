@@ -226,7 +226,7 @@ type Queued struct {
 	Current  bool        `json:"current,omitempty"`
 	Delayed  bool        `json:"delayed,omitempty"` // sleeps, and stays queued to lose its lead
 	Vruntime uint64      `json:"vruntime,omitempty"`
-	Prio     int         `json:"prio,omitempty"`
+	Prio     int         `json:"prio"` // 0 to 99 real-time, 100 to 139 others, -1 deadline
 	Deadline uint64      `json:"deadline_ns,omitempty"`
 }
 

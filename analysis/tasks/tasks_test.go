@@ -138,6 +138,31 @@ func TestSorts(t *testing.T) {
 	}
 }
 
+// TestPriorities: of tasks on the run queues; the guest gave one process the nice value 19.
+func TestPriorities(t *testing.T) {
+	nice := int32(fixtures.Truth(t, "main").Planted["nice"].Pid)
+	r := analyze(t, tasks.Options{Queues: true})
+	prio := map[int32]int{}
+	for _, k := range r.Tasks {
+		prio[k.PID] = int(k.Sched.Prio)
+	}
+	if prio[nice] != 139 {
+		t.Errorf("nice has the priority %d", prio[nice])
+	}
+	seen := false
+	for _, q := range r.Queues {
+		for _, k := range slices.Concat([]tasks.Queued{q.Current}, q.Fair, q.RealTime) {
+			seen = seen || k.PID == nice
+			if k.Prio != prio[k.PID] && k.PID != 0 {
+				t.Errorf("%d %s has the priority %d on the run queue, and %d", k.PID, k.Comm, k.Prio, prio[k.PID])
+			}
+		}
+	}
+	if !seen {
+		t.Error("nice is on no run queue")
+	}
+}
+
 // TestThrottled: the group, since when, and whose tasks wait.
 func TestThrottled(t *testing.T) {
 	r := analyze(t, tasks.Options{Queues: true})

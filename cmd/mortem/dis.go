@@ -40,7 +40,7 @@ func (a *app) disCommand() *cobra.Command {
 			})
 		},
 	}
-	c.Flags().BoolVar(&opt.Lines, "lines", false, "print source lines")
+	c.Flags().BoolVarP(&opt.Lines, "lines", "l", false, "print source lines")
 	c.Flags().BoolVar(&opt.Whole, "whole", false, "print the whole function around an address")
 	c.Flags().BoolVar(&opt.Bytes, "bytes", false, "print the bytes of the instructions")
 	mostFlag(c.Flags(), &opt.Limit, "limit", 100_000, "print no more than this many instructions")

@@ -77,7 +77,7 @@ func (a *app) psCommand() *cobra.Command {
 	fl.BoolVar(&opt.Files, "files", false, "print the open files: addresses of the struct file, dentry and inode, type, path, flags, position")
 	fl.BoolVar(&opt.Mounts, "mounts", false, "print the mounts that the task can reach")
 	fl.BoolVar(&opt.Env, "env", false, "print the environment")
-	fl.BoolVar(&opt.Queues, "runq", false, "print the run queues (those of --cpu) and the groups with a quota instead")
+	fl.BoolVar(&opt.Queues, "runq", false, "print the run queues (those of --cpu), each task with its priority in brackets, and the groups with a quota instead")
 	a.kernelFlags(fl)
 	return c
 }

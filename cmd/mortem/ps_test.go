@@ -32,7 +32,7 @@ func TestPS(t *testing.T) {
 		{[]string{"--long", "user1000"}, []string{"user 1000/1000/1000/1000"}},
 		{[]string{"--files", fmt.Sprint(guest.Planted["hog"].Pid)}, []string{"pipe:["}},
 		{[]string{"--mounts", "1"}, []string{"mount 19     /dev/vda on /mnt type ext4 (rw,relatime)", "/dev/vda from /data on /run/bind type ext4"}},
-		{[]string{"--runq"}, []string{"CPU 0  RUNQUEUE", "/mortem/throttled", "1ms in each 1s: THROTTLED"}},
+		{[]string{"--runq"}, []string{"CPU 0  RUNQUEUE", "[139]     ", "/mortem/throttled", "1ms in each 1s: THROTTLED"}},
 		{[]string{"--kernel", "--state", "Z"}, []string{"none of"}},
 		{[]string{"-p", "zombie"}, []string{"[swapper/0]", "  init\n", "  ZO "}},
 		{[]string{"--children", "2"}, []string{"[kthreadd]", "[kswapd0]"}},

@@ -35,14 +35,12 @@ func printQueued(w *printer, class string, list []tasks.Queued) {
 		switch {
 		case class == "deadline":
 			note = fmt.Sprintf("  deadline at %v", time.Duration(t.Deadline))
-		case class == "real-time":
-			note = fmt.Sprintf("  priority %d", t.Prio)
 		case t.Delayed:
 			note = "  sleeps, dequeued later"
 		case t.Current:
 			note = "  runs"
 		}
-		w.line("    %-10s %7d  %016x  %s  %s%s", class, t.PID, uint64(t.Addr), t.State, t.Comm, note)
+		w.line("    %-10s %5s %7d  %016x  %s  %s%s", class, fmt.Sprintf("[%d]", t.Prio), t.PID, uint64(t.Addr), t.State, t.Comm, note)
 	}
 }
 
