@@ -9,6 +9,7 @@ import (
 // text and in JSON, where numbers of that size would lose bits.
 type Addr uint64
 
+// String is the address as in the kernel's messages: 0x and hexadecimal digits.
 func (a Addr) String() string { return fmt.Sprintf("%#016x", uint64(a)) }
 
 // MarshalText implements encoding.TextMarshaler: 16 hexadecimal digits after 0x.

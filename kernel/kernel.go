@@ -50,7 +50,9 @@ var (
 )
 
 // Open finds the kernel in the image by the debug information, which it does
-// not close. It reads only what it needs to be sure of the kernel's place.
+// not close. It reads only what it needs to be sure of the kernel's place. The
+// error wraps one of the kinds above, or a *ReadError where the dump lacks what
+// tells the kernel's place.
 func Open(image dump.Image, info debuginfo.Source, opt Options) (*Kernel, error) {
 	k := &Kernel{info: info}
 	err := k.checkBuildID(image.Facts(), opt.Force)
@@ -90,7 +92,7 @@ func (k *Kernel) Damage() string {
 }
 
 // Type returns a type by its C name, such as "struct dentry": the kernel's own,
-// or else a loaded module's, if those are known.
+// or else a loaded module's, if those are known. The error wraps ErrNotFound.
 func (k *Kernel) Type(name string) (*ctype.Type, error) {
 	t, err := k.info.Type(name)
 	if err == nil || k.moduleTypes == nil {

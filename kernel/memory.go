@@ -18,6 +18,7 @@ type ReadError struct {
 	Err  error
 }
 
+// Error implements error.
 func (e *ReadError) Error() string {
 	if _, ok := e.Err.(*paging.Error); ok {
 		return e.Err.Error()
@@ -25,6 +26,7 @@ func (e *ReadError) Error() string {
 	return fmt.Sprintf("virtual address %#x: %v", e.Addr, e.Err)
 }
 
+// Unwrap makes errors.Is and errors.As work for the cause.
 func (e *ReadError) Unwrap() error { return e.Err }
 
 // Memory is the kernel's virtual memory in a dump. It needs no debug
@@ -49,7 +51,8 @@ type directMap struct {
 }
 
 // OpenMemory finds the kernel's page tables in an image by what its VMCOREINFO
-// says.
+// says. The error wraps ErrArch or ErrNoVMCoreInfo, or says what in VMCOREINFO
+// cannot be.
 func OpenMemory(image dump.Image) (*Memory, error) {
 	machine, err := machineOf(image.Facts().Arch)
 	if err != nil {
@@ -99,7 +102,8 @@ func (m *Memory) Runtime(link uint64) uint64 {
 }
 
 // Translate returns the physical address of a kernel virtual one and how many
-// bytes from there on are contiguous in both.
+// bytes from there on are contiguous in both. The error is a *paging.Error
+// where the address is not mapped, or a page table cannot be read.
 func (m *Memory) Translate(virt uint64) (phys, left uint64, err error) {
 	if off := virt - m.direct.start; off < m.direct.size {
 		return m.direct.phys + off, m.direct.size - off, nil
@@ -155,7 +159,7 @@ var ErrCrossesPages = errors.New("the bytes do not lie in one page")
 // Peek returns len(buf) bytes at a kernel virtual address: a view of the dump
 // where they lie in one page, and otherwise buf, filled. It is the way to read
 // whole objects in a loop, for it neither allocates nor copies as a rule. The
-// bytes must not be written to.
+// bytes must not be written to. The error is a *ReadError.
 func (m *Memory) Peek(virt uint64, buf []byte) ([]byte, error) {
 	b, err := m.View(virt, len(buf))
 	if err != ErrCrossesPages {
@@ -167,7 +171,8 @@ func (m *Memory) Peek(virt uint64, buf []byte) ([]byte, error) {
 	return buf, nil
 }
 
-// Uint64 reads a 64-bit little-endian number at a kernel virtual address.
+// Uint64 reads a 64-bit little-endian number at a kernel virtual address. The
+// error is a *ReadError.
 func (m *Memory) Uint64(virt uint64) (uint64, error) {
 	var buf [8]byte
 	if _, err := m.Read(buf[:], virt); err != nil {
@@ -176,7 +181,8 @@ func (m *Memory) Uint64(virt uint64) (uint64, error) {
 	return binary.LittleEndian.Uint64(buf[:]), nil
 }
 
-// Uint32 reads a 32-bit little-endian number at a kernel virtual address.
+// Uint32 reads a 32-bit little-endian number at a kernel virtual address. The
+// error is a *ReadError.
 func (m *Memory) Uint32(virt uint64) (uint32, error) {
 	var buf [4]byte
 	if _, err := m.Read(buf[:], virt); err != nil {

@@ -5,7 +5,8 @@ import (
 	"fmt"
 )
 
-// Node is a NUMA node; a kernel without CONFIG_NUMA has one, number 0.
+// Node is a NUMA node, by the kernel virtual address of its description; a
+// kernel without CONFIG_NUMA has one, number 0.
 type Node struct {
 	ID   int
 	Addr uint64 // of its struct pglist_data (pg_data_t, include/linux/mmzone.h)
@@ -15,7 +16,8 @@ type Node struct {
 const maxNodes = 1 << 10
 
 // Nodes are the NUMA nodes that have a struct pglist_data, ascending: those of
-// node_data, or contig_page_data without CONFIG_NUMA.
+// node_data, or contig_page_data without CONFIG_NUMA. The error wraps
+// ErrNotFound where there is neither, or a *ReadError where none can be read.
 func (k *Kernel) Nodes() ([]Node, error) {
 	array, err := k.Symbol("node_data")
 	if err != nil {

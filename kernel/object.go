@@ -37,7 +37,8 @@ func (k *Kernel) Object(name string) *Object {
 }
 
 // ObjectAt returns the object of a type, given by its C name, at a kernel
-// virtual address.
+// virtual address. The error wraps ErrNotFound where there is no such type.
+// Nothing is read yet.
 func (k *Kernel) ObjectAt(typeName string, addr uint64) (*Object, error) {
 	t, err := k.info.Type(typeName)
 	if err != nil {
@@ -125,7 +126,8 @@ func (o *Object) Index(i int) *Object {
 }
 
 // Uint reads a number, enum, pointer or bit-field of at most 8 bytes, without
-// extending its sign.
+// extending its sign. The error is that of Err, a *ReadError, or says that the
+// type is no number.
 func (o *Object) Uint() (uint64, error) {
 	if o.err != nil {
 		return 0, o.err
@@ -150,7 +152,8 @@ func (o *Object) Uint() (uint64, error) {
 	return v, nil
 }
 
-// Int is Uint with the sign extended from the type's width.
+// Int is Uint with the sign extended from the type's width. Errors are those of
+// Uint.
 func (o *Object) Int() (int64, error) {
 	v, err := o.Uint()
 	if err != nil {
@@ -163,7 +166,8 @@ func (o *Object) Int() (int64, error) {
 	return int64(v<<(64-width)) >> (64 - width), nil
 }
 
-// Bytes reads the whole object, which must not exceed 1 MiB.
+// Bytes reads the whole object, which must not exceed 1 MiB. The error is that
+// of Err, a *ReadError, or says that the object is larger.
 func (o *Object) Bytes() ([]byte, error) {
 	if o.err != nil {
 		return nil, o.err
@@ -178,7 +182,8 @@ func (o *Object) Bytes() ([]byte, error) {
 }
 
 // Text reads a char array, or the string that a char pointer points to, up to
-// its NUL, escaped to be shown.
+// its NUL, escaped to be shown. The error is that of Err, or a *ReadError,
+// which the part before it comes with.
 func (o *Object) Text() (string, error) {
 	if o.err != nil {
 		return "", o.err

@@ -5,6 +5,8 @@ import "fmt"
 // PerCPU returns the address of a CPU's copy of a per-CPU variable, given the
 // variable's address as Symbol returns it (include/asm-generic/percpu.h:
 // __per_cpu_offset). A kernel without SMP has one copy, at that address.
+// Addresses are kernel virtual ones. It fails for a CPU that the machine does
+// not have, and wraps a *ReadError where the offset cannot be read.
 func (k *Kernel) PerCPU(variable, cpu uint64) (uint64, error) {
 	offsets, err := k.Symbol("__per_cpu_offset")
 	if err != nil {

@@ -7,7 +7,8 @@ import (
 )
 
 // Symbol returns the runtime virtual address of a symbol of the kernel image.
-// For a per-CPU variable that is its offset in each CPU's area.
+// For a per-CPU variable that is its offset in each CPU's area. The error wraps
+// ErrNotFound.
 func (k *Kernel) Symbol(name string) (uint64, error) {
 	sym, ok := k.info.Symbols().Lookup(name)
 	if !ok {
@@ -60,7 +61,7 @@ func (k *Kernel) SymbolName(virt uint64) string {
 	return fmt.Sprintf("%#x", virt)
 }
 
-// LookupName is SymbolName for an address that may be anything: it tells
+// LookupName is SymbolName for a virtual address that may be anything: it tells
 // whether it lies in the kernel image or a module.
 func (k *Kernel) LookupName(virt uint64) (name string, ok bool) {
 	if sym, off, ok := k.SymbolAt(virt); ok {

@@ -27,7 +27,8 @@ func (s Severity) Rank() int {
 	return 0
 }
 
-// ParseSeverity reads the name of a severity.
+// ParseSeverity reads the name of a severity. It fails for what is none, and
+// says which there are.
 func ParseSeverity(s string) (Severity, error) {
 	if v := Severity(s); v.Rank() > 0 {
 		return v, nil

@@ -30,7 +30,9 @@ type analyzer struct {
 
 // Analyze finds out who has been stuck for how long. It makes the kernel name
 // addresses in modules (module.Attach), and so must be called before the kernel is
-// used by several goroutines.
+// used by several goroutines. The error wraps kernel.ErrNotFound where the kernel
+// lacks what it needs, or is that of ctx; what could not be read is in the
+// report's coverage.
 func Analyze(ctx context.Context, fs *vfs.FS) (*Report, error) {
 	k := fs.Kernel()
 	unwinder, err := stacks.Open(k)

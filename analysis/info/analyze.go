@@ -30,7 +30,8 @@ type Options struct {
 	Progress func(done, total uint64)
 }
 
-// Analyze tells what there is to know about a dump.
+// Analyze tells what there is to know about a dump. The error is that of ctx,
+// of dump.Stat or of dump.Verify; what else could not be read is in the report.
 func Analyze(ctx context.Context, img dump.Image, opt Options) (*Report, error) {
 	f := img.Facts()
 	r := &Report{

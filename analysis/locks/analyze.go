@@ -53,7 +53,9 @@ func caution(f dump.Format) string {
 	return fmt.Sprintf("%s copies memory while the machine runs: locks and tasks may be from different times, and a deadlock may never have been", f)
 }
 
-// Snapshot reads who waits for what and who holds it.
+// Snapshot reads who waits for what and who holds it. The error wraps
+// kernel.ErrNotFound where the kernel lacks what it needs, or is that of ctx;
+// what could not be read is in the snapshot's coverage.
 func Snapshot(ctx context.Context, fs *vfs.FS, unwinder *stacks.Tasks, opt lock.Options) (*lock.Snapshot, error) {
 	tasks, err := task.New(fs.Kernel())
 	if err != nil {

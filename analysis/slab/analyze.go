@@ -17,7 +17,8 @@ import (
 	"github.com/kmortem/mortem/kernel/slab"
 )
 
-// Open finds the kernel's slab allocator.
+// Open finds the kernel's slab allocator. Errors are those of page.Open and
+// slab.Open.
 func Open(k *kernel.Kernel) (*slab.Allocations, error) {
 	pages, err := page.Open(k)
 	if err != nil {

@@ -86,7 +86,8 @@ type sampled struct {
 	mem  []byte
 }
 
-// Kinds classifies the live objects of a cache by their content.
+// Kinds classifies the live objects of a cache by their content. The error is
+// that of ctx; what could not be read is in the report's coverage.
 func Kinds(ctx context.Context, s *slab.Allocations, c *slab.Cache, opt KindOptions) (*KindReport, error) {
 	switch {
 	case opt.Limit < 0:

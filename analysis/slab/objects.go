@@ -35,6 +35,7 @@ type ObjectOptions struct {
 
 // ListObjects lists the objects of a cache. Of slabs whose list of free objects is
 // damaged those that cannot be told free are taken for live; the coverage tells them.
+// The error is that of ctx.
 func ListObjects(ctx context.Context, s *slab.Allocations, c *slab.Cache, opt ObjectOptions) (*ObjectList, error) {
 	r := &ObjectList{Cache: c.Name, Addr: kernel.Addr(c.Addr), Size: c.ObjectSize, Objects: []Object{},
 		Coverage: s.Kernel().NewCoverage()}

@@ -24,7 +24,8 @@ type Tasks struct {
 
 // Open reads what is needed to unwind the kernel's stacks. It makes the kernel
 // name addresses in modules (module.Attach), and so must be called before the
-// kernel is used by several goroutines.
+// kernel is used by several goroutines. Errors are those of unwind.New and
+// task.New.
 func Open(k *kernel.Kernel) (*Tasks, error) {
 	var modules *module.Table
 	if k.HasSymbol("modules") {
@@ -65,7 +66,8 @@ type collector struct {
 }
 
 // Collect walks the stacks of the tasks that the options choose: those of the
-// processors first, then the others in the order of the task list.
+// processors first, then the others in the order of the task list. The error is
+// that of ctx; what could not be read is in the report's coverage.
 func (t *Tasks) Collect(ctx context.Context, opt Options) (*Report, error) {
 	c := t.collector(opt)
 	cpus, err := t.tracer.CPUs(t.reader)

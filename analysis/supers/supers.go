@@ -62,7 +62,9 @@ type Mount struct {
 }
 
 // Analyze walks all super_blocks, their mounts, LRU lists and inodes, and the
-// dentry hash table once.
+// dentry hash table once. The error wraps kernel.ErrNotFound where the kernel
+// lacks what it needs, or is that of ctx; what could not be read is in the
+// report's coverage.
 func Analyze(ctx context.Context, fs *vfs.FS) (*Report, error) {
 	r := &Report{SuperBlocks: []SuperBlock{}, Findings: []finding.Finding{}, Coverage: fs.Kernel().NewCoverage()}
 	r.state(fs)

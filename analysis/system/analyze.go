@@ -32,7 +32,8 @@ func (c *collector) unknown(what string, err error) {
 	}
 }
 
-// Analyze reads what there is to know about the machine as a whole.
+// Analyze reads what there is to know about the machine as a whole. The error
+// is that of ctx; what could not be read is in the report's coverage.
 func Analyze(ctx context.Context, k *kernel.Kernel) (*Report, error) {
 	c := &collector{k: k, r: &Report{Coverage: k.NewCoverage(), DebugInfo: k.Info().Describe(), States: []State{}, Running: []Task{},
 		Load: []float64{}, Log: []info.Message{}, Unknown: []string{}}}

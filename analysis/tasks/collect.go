@@ -29,7 +29,10 @@ type collector struct {
 	report  *Report
 }
 
-// Analyze reads the tasks that the options choose.
+// Analyze reads the tasks that the options choose. The error wraps
+// kernel.ErrNotFound where the kernel lacks what it needs, names an order that
+// there is not, or is that of ctx; what could not be read is in the report's
+// coverage.
 func Analyze(ctx context.Context, fs *vfs.FS, opt Options) (*Report, error) {
 	k := fs.Kernel()
 	c := &collector{k: k, fs: fs, opt: choose(&opt), byAddr: map[uint64]*task.Task{}, running: map[uint64]bool{}, idle: map[uint64]bool{},

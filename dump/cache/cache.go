@@ -42,7 +42,7 @@ func Key(r io.ReaderAt, size int64) (string, error) {
 	return hex.EncodeToString(h.Sum(nil)[:20]), nil
 }
 
-// FileKey is Key for an opened file.
+// FileKey is Key for an opened file. Errors are those of the file system.
 func FileKey(f *os.File) (string, error) {
 	info, err := f.Stat()
 	if err != nil {

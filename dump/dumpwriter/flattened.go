@@ -27,6 +27,7 @@ func (f *Flattener) WriteAt(p []byte, off int64) (int, error) {
 }
 
 // Close writes the mark of the end. It does not close the underlying writer.
+// Errors are those of that writer.
 func (f *Flattener) Close() error {
 	if err := f.start(); err != nil {
 		return err

@@ -10,9 +10,10 @@ import (
 	"github.com/klauspost/compress/snappy"
 )
 
-// LiME writes the image of the LiME module (LiME doc/README.md, header version
-// 1): each range of memory behind a header. There is no room in it for anything but memory: only Order, PageSize
-// and MaxSegment of the Config count, and excluded pages are holes.
+// LiME writes the image of the LiME module (LiME doc/README.md, header version 1): each
+// range of memory behind a header. There is no room in it for anything but memory: only
+// Order, PageSize and MaxSegment of the Config count, and excluded pages are holes.
+// Errors are those of w and of mem.
 func LiME(w io.WriterAt, mem Memory, cfg Config) error {
 	c := cfg.withDefaults()
 	out := newCursor(w, 0)
@@ -28,8 +29,9 @@ func LiME(w io.WriterAt, mem Memory, cfg Config) error {
 	return out.flush()
 }
 
-// AVML writes the compressed image of avml (AVML src/image.rs, version 2): blocks of MaxSegment pages (16 MiB
-// if that is 0), each with its length behind it; blocks of zeros are left out.
+// AVML writes the compressed image of avml (AVML src/image.rs, version 2): blocks of
+// MaxSegment pages (16 MiB if that is 0), each with its length behind it; blocks of zeros
+// are left out. Errors are those of w and of mem.
 func AVML(w io.WriterAt, mem Memory, cfg Config) error {
 	c := cfg.withDefaults()
 	c.Order = binary.LittleEndian

@@ -236,7 +236,8 @@ func (r *Reader) land(first int64, list []*flight, data []byte, err error) {
 	}
 }
 
-// Close ends all requests, and the use of the object.
+// Close ends all requests, and the use of the object. The error is that of
+// Object.Close.
 func (r *Reader) Close() error {
 	r.mu.Lock()
 	r.closed = true

@@ -70,7 +70,8 @@ func New(k *kernel.Kernel) (*Reader, error) {
 
 // Hierarchy is the hierarchy of the struct cgroup at a kernel virtual address: the
 // address of its struct cgroup_root, and its number, which is 0 for the one of version 2
-// and where it cannot be read.
+// and where it cannot be read. The error wraps a *kernel.ReadError where the struct
+// cgroup cannot be read.
 func (r *Reader) Hierarchy(addr uint64) (root uint64, id int, err error) {
 	if !r.group.Root.Has() {
 		return 0, 0, nil

@@ -24,7 +24,8 @@ type PrintOptions struct {
 // member, each with its offset and size in bytes, bit-fields with their first
 // bit and width, and the holes in between; enums with their values; typedefs
 // with what they stand for. Members of anonymous structs are written inside,
-// with offsets from the start of the whole.
+// with offsets from the start of the whole. Errors are those of w, or of types
+// that could not be read.
 func Print(w io.Writer, t *Type, opts PrintOptions) error {
 	p := printer{opts: opts, lines: maxLines}
 	p.definition(t)

@@ -45,6 +45,7 @@ type Damaged interface {
 }
 
 // DamageOf is the damage that was met in a source so far, nil where there was none.
+// It is an error to be shown; names in the damaged parts are missing.
 func DamageOf(s Source) error {
 	if d, ok := s.(Damaged); ok {
 		return d.Damage()

@@ -44,7 +44,9 @@ func NoCache() Option { return func(o *options) { o.noCache = true } }
 
 // Open reads the debug information of a kernel or module from an ELF file:
 // vmlinux, a separated debug file, or a module; also one that is compressed as
-// a whole with xz, gzip, zstd or bzip2, or comes out of a pipe.
+// a whole with xz, gzip, zstd or bzip2, or comes out of a pipe. The error wraps
+// elffile.ErrNotELF for another kind of file, dwarf.ErrNoDWARF for one without
+// debug information, or that of the file system, and says what to do.
 func Open(path string, opts ...Option) (Source, error) {
 	var o options
 	for _, opt := range opts {

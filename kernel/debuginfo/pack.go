@@ -56,6 +56,7 @@ type Module struct {
 // hundredth of the space. Open takes it in place of vmlinux. What it has not:
 // local variables, and which functions are inlined where. The file gets its
 // name when it is complete. Of debug information that is damaged none is made.
+// Errors are those of writing, or say what is damaged.
 func WritePack(path string, kernel Source, modules []Module) error {
 	temp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
 	if err != nil {

@@ -95,10 +95,11 @@ func (s *Symbol) preferable(other *Symbol) bool {
 	return s.Addr < other.Addr
 }
 
-// Containing returns the symbol that the address lies in: the nearest one at
-// or below it whose size covers it, or whose size is unknown and nothing else
-// begins in between. Of several at one address a global one with a size goes
-// first. One that begins more than maxInside symbols before is not found.
+// Containing returns the symbol that the virtual address, as the symbols have
+// it, lies in: the nearest one at or below it whose size covers it, or whose
+// size is unknown and nothing else begins in between. Of several at one address
+// a global one with a size goes first. One that begins more than maxInside
+// symbols before is not found.
 func (s *Symbols) Containing(addr uint64) (Symbol, bool) {
 	s.sort()
 	after, _ := slices.BinarySearchFunc(s.byAddr, addr, func(i uint32, addr uint64) int {

@@ -39,7 +39,8 @@ func (v Value) Object() *kernel.Object { return v.object }
 func (v Value) Type() *ctype.Type { return v.typ }
 
 // Uint is the value as an unsigned number of 64 bits: an integer with its sign
-// extended, or an address. Structures and arrays have none.
+// extended, or an address. Structures and arrays have none. The error says so,
+// or is a *kernel.ReadError where the value lies in memory that cannot be read.
 func (v Value) Uint() (uint64, error) {
 	if v.object == nil {
 		return v.number, nil
@@ -73,6 +74,7 @@ type SyntaxError struct {
 	What string
 }
 
+// Error implements error.
 func (e *SyntaxError) Error() string {
 	const around = 60
 	part := e.Expr[max(0, e.At-around):min(len(e.Expr), e.At+around)]

@@ -29,7 +29,10 @@ const maxBuckets = 1 << 31
 // Expr finds the table that a C expression stands for: an array of heads, a pointer
 // to the first of them, a struct rhashtable, or a pointer to one. What is between
 // the head and the entries is told by its type. A struct rhashtable that is being
-// resized is two tables.
+// resized is two tables. Addresses are kernel virtual ones. The error wraps
+// kernel.ErrNotFound for a name that is not known, ErrNoHead where there is no
+// head, ErrCount where it is not known how many buckets there are, is an
+// *expr.SyntaxError, or one of reading.
 func Expr(k *kernel.Kernel, text string, opt Options) ([]*Table, error) {
 	v, err := expr.Eval(k, text)
 	if err != nil {
@@ -133,7 +136,8 @@ func (t *Table) nameEntries(names string) {
 func splitEntry(name string) (typ, path string, ok bool) { return strings.Cut(name, ".") }
 
 // CheckEntry tells whether a kernel has the type and member that are said to link
-// entries.
+// entries. It returns nil if so; the error wraps kernel.ErrNotFound for a type
+// that is not known.
 func CheckEntry(k *kernel.Kernel, name string) error {
 	typ, path, ok := splitEntry(name)
 	if !ok {

@@ -28,7 +28,7 @@ func New(k *kernel.Kernel) *Reader {
 // ErrUnknown: no preset has the name.
 var ErrUnknown = errors.New("no hash table is known by that name")
 
-// Lookup finds a preset by its name.
+// Lookup finds a preset by its name. The error wraps ErrUnknown.
 func Lookup(name string) (Preset, error) {
 	for _, p := range presets {
 		if p.Name == name {
@@ -39,6 +39,8 @@ func Lookup(name string) (Preset, error) {
 }
 
 // Nets are the namespaces other than init_net whose tables Tables can find.
+// They are kernel virtual addresses of struct net; those before a break of
+// their list come with the error.
 func (r *Reader) Nets() ([]uint64, error) {
 	nets, err := netns.New(r.k)
 	if err != nil {

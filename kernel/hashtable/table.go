@@ -44,7 +44,7 @@ func (t *Table) partOf(bucket uint64) part {
 	return t.parts[i-1]
 }
 
-// Chain is a bucket with entries.
+// Chain is a bucket with entries. Addresses are kernel virtual ones.
 type Chain struct {
 	Bucket uint64
 	Addr   uint64 // of the head
@@ -59,10 +59,12 @@ type ChainError struct {
 	Err    error // a *list.BreakError, or a *kernel.ReadError of the table itself
 }
 
+// Error implements error.
 func (e *ChainError) Error() string {
 	return fmt.Sprintf("%s bucket %d: %v", e.Table, e.Bucket, e.Err)
 }
 
+// Unwrap makes errors.Is and errors.As work for the cause.
 func (e *ChainError) Unwrap() error { return e.Err }
 
 // HeadAddr is the virtual address of a bucket's head; 0 where the bucket was not

@@ -100,9 +100,9 @@ var variables = map[string]string{
 	"rcu_state":          "struct rcu_state",
 }
 
-// Variable returns the type of a global variable: of a per-CPU one from BTF,
-// of some others from the list above, if the kernel has that type and the
-// variable has room for it.
+// Variable returns the type of a global variable: of a per-CPU one from BTF, of
+// some others from the list above, if the kernel has that type and the variable
+// has room for it. The error wraps debuginfo.ErrNotFound.
 func (s *Source) Variable(name string) (*ctype.Type, error) {
 	t, err := s.Source.Variable(name)
 	if err == nil || !errors.Is(err, debuginfo.ErrNotFound) {

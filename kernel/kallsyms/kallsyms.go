@@ -35,7 +35,8 @@ type Memory interface {
 // (before KASLR): those of the kernel image less mem.Offset(), per-CPU offsets
 // and other absolute ones as they are. The size of a symbol is the distance to
 // the next one, as in the kernel's own messages. Kernels without
-// CONFIG_KALLSYMS_ALL have functions only.
+// CONFIG_KALLSYMS_ALL have functions only. The table is that of
+// kernel/kallsyms.c. The error wraps ErrNotFound or ErrDamaged.
 func Read(mem *kernel.Memory) ([]debuginfo.Symbol, error) {
 	list, err := read(mem, mem.Image().Facts().VMCoreInfo)
 	if err != nil {

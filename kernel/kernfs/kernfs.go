@@ -51,7 +51,9 @@ const (
 	kindMask    = 0xf
 )
 
-// Open resolves the layouts.
+// Open resolves the layouts. They are those of struct kernfs_node
+// (include/linux/kernfs.h, since 3.14), or of struct sysfs_dirent before. The
+// error wraps kernel.ErrNotFound where the kernel has neither.
 func Open(k *kernel.Kernel) (*Reader, error) {
 	r := &Reader{k: k}
 	t, err := k.Type("struct kobject")

@@ -27,6 +27,7 @@ type BreakError struct {
 	Err    error  // why it cannot be read, where that is so
 }
 
+// Error implements error.
 func (e *BreakError) Error() string {
 	s := fmt.Sprintf("list at %#x breaks at its entry %d, %#x: %s", e.Head, e.Index, e.At, e.Reason)
 	if e.Err != nil {
@@ -35,6 +36,7 @@ func (e *BreakError) Error() string {
 	return s
 }
 
+// Unwrap makes errors.Is and errors.As work for the cause.
 func (e *BreakError) Unwrap() error { return e.Err }
 
 // The values that list_del and hlist_del leave behind, less the kernel's
@@ -68,8 +70,10 @@ func tooLong(i, limit int) string {
 	return "it was passed before: the list goes in a circle"
 }
 
-// Circular yields the addresses of the struct list_head entries behind head,
-// without head itself, in the order of next. At most limit entries are walked.
+// Circular yields the addresses of the struct list_head entries behind the one
+// at the kernel virtual address head, without head itself, in the order of
+// next. At most limit entries are walked. An error is a *BreakError, and ends
+// it.
 func Circular(m Memory, head uint64, limit int) iter.Seq2[uint64, error] {
 	return func(yield func(uint64, error) bool) {
 		var buf [16]byte
@@ -105,12 +109,14 @@ func Circular(m Memory, head uint64, limit int) iter.Seq2[uint64, error] {
 }
 
 // Hlist yields the addresses of the struct hlist_node entries behind a struct
-// hlist_head at head. At most limit entries are walked.
+// hlist_head at the kernel virtual address head. At most limit entries are
+// walked. An error is a *BreakError, and ends it.
 func Hlist(m Memory, head uint64, limit int) iter.Seq2[uint64, error] {
 	return hlist(m, head, limit, 0)
 }
 
-// HlistBL is Hlist for a struct hlist_bl_head, whose lowest bit is a lock.
+// HlistBL is Hlist for a struct hlist_bl_head at a kernel virtual address,
+// whose lowest bit is a lock.
 func HlistBL(m Memory, head uint64, limit int) iter.Seq2[uint64, error] {
 	return hlist(m, head, limit, 1)
 }

@@ -125,7 +125,8 @@ type List struct {
 }
 
 // Counter returns the sum of the nodes' nr_items of the list_lru at a virtual
-// address, which includes the lists of all memory cgroups.
+// address, which includes the lists of all memory cgroups. The error wraps a
+// *kernel.ReadError where a node's counter cannot be read.
 func (r *Reader) Counter(lru uint64) (int64, error) {
 	var sum int64
 	for n := range r.nodes {

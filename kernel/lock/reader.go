@@ -32,7 +32,9 @@ type Reader struct {
 
 // Open resolves the structures of the kernel's locks. fs may be nil: locks in
 // inodes, dentries and super_blocks are without a path then. Locks in modules have
-// names if the kernel knows its modules (module.Attach).
+// names if the kernel knows its modules (module.Attach). The error wraps
+// kernel.ErrNotFound where the kernel lacks a structure that all releases have,
+// and archs.ErrUnknown for other architectures.
 func Open(k *kernel.Kernel, tasks *task.Reader, tracer *unwind.Tracer, fs *vfs.FS) (*Reader, error) {
 	f, err := readForms(k)
 	if err != nil {

@@ -68,7 +68,10 @@ type kallsymsLayout struct {
 	Typetab       kernel.U64 `kernel:"typetab,optional"`
 }
 
-// New resolves the layouts.
+// New resolves the layouts. They are those of struct module
+// (include/linux/module.h): module_memory since 6.4, module_layout since 4.5,
+// members of its own before. The error wraps kernel.ErrNotFound where the
+// kernel lacks modules.
 func New(k *kernel.Kernel) (*Reader, error) {
 	r := &Reader{k: k}
 	if err := k.Resolve(&r.module); err != nil {

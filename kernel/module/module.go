@@ -45,7 +45,7 @@ type Range struct {
 	Size uint64 // bytes
 }
 
-// Contains tells whether an address lies in the range.
+// Contains tells whether a kernel virtual address lies in the range.
 func (r Range) Contains(addr uint64) bool { return addr-r.Addr < r.Size }
 
 // Region is a part of a module's memory.
@@ -58,7 +58,7 @@ type Region struct {
 	Text Range
 }
 
-// Module is one struct module.
+// Module is one struct module. Addresses are kernel virtual ones.
 type Module struct {
 	Addr       uint64 // of the struct module
 	Name       string // escaped
@@ -94,7 +94,7 @@ func (m *Module) Base() uint64 {
 	return m.Regions[0].Addr
 }
 
-// Region returns the part of the module that an address lies in.
+// Region returns the part of the module that a kernel virtual address lies in.
 func (m *Module) Region(addr uint64) (Region, bool) {
 	for _, r := range m.Regions {
 		if r.Contains(addr) {

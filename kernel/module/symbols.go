@@ -40,11 +40,12 @@ const (
 	symSize    = 24 // Elf64_Sym
 )
 
-// Symbols returns the symbols that the kernel keeps of a module, with runtime
-// addresses, in ascending order, without those that only mark code and data; of several at one address the one that the
-// kernel names it by comes first. Kernels without CONFIG_KALLSYMS_ALL keep
-// functions only. The size of a symbol is the distance to the next one, or to
-// the end of the module's code.
+// Symbols returns the symbols that the kernel keeps of a module, with runtime addresses,
+// in ascending order, without those that only mark code and data; of several at one
+// address the one that the kernel names it by comes first. Kernels without
+// CONFIG_KALLSYMS_ALL keep functions only. The size of a symbol is the distance to the
+// next one, or to the end of the module's code. The error wraps a *kernel.ReadError where
+// its tables cannot be read.
 func (r *Reader) Symbols(m *Module) ([]debuginfo.Symbol, error) {
 	if m.symbols == 0 || m.symtab == 0 || m.strtab == 0 {
 		return nil, nil

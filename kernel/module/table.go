@@ -35,7 +35,7 @@ type region struct {
 
 // Attach makes the kernel name addresses in modules too: SymbolName then gives
 // function+0x1a/0x60 [module]. It reads nothing yet. It must be called before
-// the kernel is used by several goroutines.
+// the kernel is used by several goroutines. Errors are those of New.
 func Attach(k *kernel.Kernel) (*Table, error) {
 	r, err := New(k)
 	if err != nil {

@@ -129,7 +129,7 @@ func (t *Types) each(visit func(*described) bool) {
 	}
 }
 
-// Close closes the debug information that was opened.
+// Close closes the debug information that was opened. It returns their errors.
 func (t *Types) Close() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -35,7 +35,9 @@ type Net struct {
 	Init  bool   // it is init_net
 }
 
-// New resolves the layouts.
+// New resolves the layouts. They are those of struct net
+// (include/net/net_namespace.h). The error wraps kernel.ErrNotFound where the
+// kernel lacks it, as one without CONFIG_NET does.
 func New(k *kernel.Kernel) (*Reader, error) {
 	r := &Reader{k: k}
 	if err := k.Resolve(&r.net); err != nil {
@@ -54,7 +56,8 @@ func (r *Reader) FromSet(set uint64) uint64 { return set - r.net.Sysctls.Offset(
 // InitSet is the address of init_net's ctl_table_set.
 func (r *Reader) InitSet() uint64 { return r.init + r.net.Sysctls.Offset() }
 
-// Read reads the struct net at a kernel virtual address.
+// Read reads the struct net at a kernel virtual address. The error wraps a
+// *kernel.ReadError where it cannot be read.
 func (r *Reader) Read(addr uint64) (*Net, error) {
 	b, err := r.k.Peek(addr, make([]byte, r.net.Span()))
 	if err != nil {

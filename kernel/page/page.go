@@ -124,7 +124,8 @@ func headOf(addr, info uint64) uint64 {
 	return info
 }
 
-// Page reads the struct page of a PFN.
+// Page reads the struct page of a PFN. The error wraps ErrNoPage where there is
+// none, and a *kernel.ReadError where it cannot be read.
 func (m *Map) Page(pfn uint64) (Page, error) {
 	addr, ok := m.Addr(pfn)
 	if !ok {

@@ -35,6 +35,7 @@ type Error struct {
 	Err   error  // why that entry could not be read, where that is so
 }
 
+// Error implements error.
 func (e *Error) Error() string {
 	s := fmt.Sprintf("virtual address %#x: %v (%s entry at physical %#x)", e.Virt, e.Kind, e.Level, e.Entry)
 	if e.Err != nil {

@@ -35,6 +35,7 @@ type LostError struct {
 	Err      error  // why
 }
 
+// Error implements error.
 func (e *LostError) Error() string {
 	var what string
 	switch {

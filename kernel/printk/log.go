@@ -44,7 +44,7 @@ func Open(m *kernel.Memory) (*Log, error) {
 }
 
 // OpenKernel is Open where debug information is at hand: it finds the log by that
-// where VMCOREINFO is missing or does not name it.
+// where VMCOREINFO is missing or does not name it. Errors are those of Open.
 func OpenKernel(k *kernel.Kernel) (*Log, error) {
 	log, err := Open(k.Memory)
 	if errors.Is(err, ErrNoLog) {

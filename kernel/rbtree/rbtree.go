@@ -24,6 +24,7 @@ type BreakError struct {
 	Err    error // why it cannot be read, where that is so
 }
 
+// Error implements error.
 func (e *BreakError) Error() string {
 	s := fmt.Sprintf("tree at %#x breaks at its node %#x: %s", e.Root, e.Node, e.Reason)
 	if e.Err != nil {
@@ -32,6 +33,7 @@ func (e *BreakError) Error() string {
 	return s
 }
 
+// Unwrap makes errors.Is and errors.As work for the cause.
 func (e *BreakError) Unwrap() error { return e.Err }
 
 // maxDepth is the height of a tree of more nodes than memory can hold: a red-black

@@ -27,6 +27,7 @@ type TreeError struct {
 	Err    error
 }
 
+// Error implements error.
 func (e *TreeError) Error() string {
 	s := fmt.Sprintf("tree at %#x breaks at its node %#x: %s", e.Root, e.Node, e.Reason)
 	if e.Err != nil {
@@ -35,6 +36,7 @@ func (e *TreeError) Error() string {
 	return s
 }
 
+// Unwrap makes errors.Is and errors.As work for the cause.
 func (e *TreeError) Unwrap() error { return e.Err }
 
 // tree calls f with the addresses of a tree's nodes in their order. It returns the

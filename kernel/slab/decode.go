@@ -46,6 +46,7 @@ type Error struct {
 	Err    error
 }
 
+// Error implements error.
 func (e *Error) Error() string {
 	s := fmt.Sprintf("slab at %#x of cache %s: %s", e.Slab, e.Cache, e.Reason)
 	if e.Err != ErrDamaged {
@@ -54,6 +55,7 @@ func (e *Error) Error() string {
 	return s
 }
 
+// Unwrap makes errors.Is and errors.As work for the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
 func (sl *Slab) damaged(format string, args ...any) error {
@@ -69,8 +71,8 @@ func (sl *Slab) Object(i int) uint64 { return sl.First + uint64(i)*uint64(sl.Cac
 // Offset is where the i-th object begins in the bytes of the slab.
 func (sl *Slab) Offset(i int) int { return int(sl.First-sl.Start) + i*sl.Cache.Size }
 
-// Index is the object that an address lies in, and how far into it; false for the
-// room before, between and behind objects.
+// Index is the object that a kernel virtual address lies in, and how many bytes
+// into it; false for the room before, between and behind objects.
 func (sl *Slab) Index(addr uint64) (i, offset int, ok bool) {
 	from := addr - sl.First
 	if from >= uint64(sl.Objects)*uint64(sl.Cache.Size) {

@@ -24,7 +24,8 @@ func (d *Decoder) reset(sl *Slab) {
 }
 
 // SlabOf is the slab that a page frame belongs to; false for one that belongs to
-// none.
+// none. The error wraps ErrDamaged where what its struct page says cannot be,
+// and a *kernel.ReadError where that cannot be read.
 func (s *Allocations) SlabOf(pfn uint64) (sl Slab, ok bool, err error) {
 	return s.NewDecoder().slabOf(pfn)
 }
@@ -96,7 +97,8 @@ type Object struct {
 
 // ObjectAt finds the object that a virtual address of the direct mapping lies in.
 // It is false where the address belongs to no slab, or to what is between objects:
-// then Object has the slab, if there is one.
+// then Object has the slab, if there is one. Errors are those of SlabOf, or a
+// *Error of the slab.
 func (s *Allocations) ObjectAt(addr uint64) (Object, bool, error) {
 	if addr < s.direct || addr-s.direct >= s.k.Image().Facts().MaxPhys {
 		return Object{}, false, nil

@@ -275,7 +275,8 @@ func (d *Decoder) addHeld(sl *Slab, mem []byte) error {
 }
 
 // ActiveFree is how many free objects a processor has on the list of the slab it
-// allocates from; they count as in use in that slab.
+// allocates from; they count as in use in that slab. Errors are those of SlabOf,
+// or a *Error of the slab.
 func (c *Cache) ActiveFree(cpu *CPUHeld) (int, error) {
 	if cpu.Slab == 0 || cpu.first == 0 {
 		return 0, nil

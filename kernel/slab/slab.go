@@ -119,11 +119,12 @@ func (s *Allocations) Kind() Allocator { return s.kind }
 func (s *Allocations) Caches() []*Cache { return s.caches }
 
 // Broken tells where the list of caches broke; nil if it did not. Caches behind
-// the break are not known.
+// the break are not known. The error wraps a *list.BreakError, or a
+// *kernel.ReadError of a struct kmem_cache.
 func (s *Allocations) Broken() error { return s.broken }
 
 // ByName is the cache of a name. Of several of one name, as memory cgroups had
-// until 5.8, it is the first.
+// until 5.8, it is the first. The error wraps ErrNoCache.
 func (s *Allocations) ByName(name string) (*Cache, error) {
 	for _, c := range s.caches {
 		if c.Name == name {
@@ -133,7 +134,8 @@ func (s *Allocations) ByName(name string) (*Cache, error) {
 	return nil, fmt.Errorf("%w: %q", ErrNoCache, name)
 }
 
-// ByAddr is the cache whose struct kmem_cache is at an address.
+// ByAddr is the cache whose struct kmem_cache is at a kernel virtual address.
+// The error wraps ErrNoCache.
 func (s *Allocations) ByAddr(addr uint64) (*Cache, error) {
 	if c := s.byAddr[addr]; c != nil {
 		return c, nil

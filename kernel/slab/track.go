@@ -24,7 +24,8 @@ type trackLayout struct {
 // ErrNoTracks: the kernel keeps no records of who took and freed the cache's objects.
 var ErrNoTracks = errors.New("the cache keeps no records of who took and freed its objects; the kernel does with slub_debug=U")
 
-// Track is SLUB's record of who took an object, or who freed it.
+// Track is SLUB's record of who took an object, or who freed it (struct track,
+// mm/slub.c). Addresses are kernel virtual ones.
 type Track struct {
 	Addr   uint64 // of the code that asked; 0 where there is no record
 	Handle uint32 // of the stack in the stack depot; 0 where there is none

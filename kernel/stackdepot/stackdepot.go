@@ -69,7 +69,8 @@ func Open(k *kernel.Kernel) (*Depot, error) {
 }
 
 // Stack is the stack of a handle, innermost return address first; nil for 0, which
-// stands for none.
+// stands for none. They are kernel virtual addresses. It fails for a handle that
+// leads to no record of its own, and where that cannot be read.
 func (d *Depot) Stack(handle uint32) ([]uint64, error) {
 	if handle == 0 {
 		return nil, nil

@@ -35,9 +35,10 @@ func (s *Slab) Bytes(i int) []byte {
 	return s.Mem[from:to:to]
 }
 
-// Peek reads kernel virtual memory, as kernel.Memory.Peek does, by the means of the sweep:
-// around the page cache, of which each worker keeps a few of the pages that it read last.
-// The result is valid until the next call.
+// Peek reads kernel virtual memory, as kernel.Memory.Peek does, by the means of the
+// sweep: around the page cache, of which each worker keeps a few of the pages that it
+// read last. The result is valid until the next call. Errors are those of
+// kernel.Memory.Peek.
 func (s *Slab) Peek(virt uint64, buf []byte) ([]byte, error) {
 	w := s.worker
 	page := (virt - w.direct) / w.s.Kernel().PageSize()

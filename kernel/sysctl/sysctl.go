@@ -96,7 +96,7 @@ func (r *Reader) Header(inode uint64) (*Header, error) {
 // Seen tells whether a process of the network namespace whose ctl_table_set is
 // at a kernel virtual address would be given the dentry by a lookup: the entry
 // is not being unregistered, and is that namespace's own or everybody's. It
-// answers what is_seen answers in the kernel.
+// answers what is_seen answers in the kernel. Errors are those of Header.
 func (r *Reader) Seen(d *vfs.Dentry, set uint64) (bool, error) {
 	if !r.Owns(d) || d.Negative() {
 		return true, nil

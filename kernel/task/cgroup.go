@@ -143,7 +143,8 @@ func (g *groupReader) read(addr uint64) (c Cgroup, root uint64, err error) {
 }
 
 // CgroupPath is the path of the struct cgroup at a kernel virtual address in its
-// hierarchy, escaped.
+// hierarchy, escaped. The error wraps kernel.ErrNotFound in a kernel without
+// control groups, and a *kernel.ReadError where a name cannot be read.
 func (d *Details) CgroupPath(addr uint64) (string, error) {
 	if d.group.groups == nil {
 		return "", fmt.Errorf("struct cgroup at %#x: this kernel has no control groups: %w", addr, kernel.ErrNotFound)

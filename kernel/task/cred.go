@@ -41,7 +41,9 @@ type Credentials struct {
 }
 
 // Credentials reads a task's own credentials (real_cred). Those that it took over
-// for a while are not looked at.
+// for a while are not looked at. The error wraps kernel.ErrNotFound for a task
+// without any, and a *kernel.ReadError where the struct cred
+// (include/linux/cred.h) cannot be read.
 func (d *Details) Credentials(m *More) (*Credentials, error) {
 	if m.cred == 0 {
 		return nil, fmt.Errorf("a task has no credentials: %w", kernel.ErrNotFound)

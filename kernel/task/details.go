@@ -71,7 +71,8 @@ type moreLayout struct {
 }
 
 // NewDetails resolves the layouts. Members that the kernel does not have read as
-// zero.
+// zero. The error wraps kernel.ErrNotFound where the kernel lacks a structure
+// that all releases have.
 func NewDetails(r *Reader, fs *vfs.FS) (*Details, error) {
 	d := &Details{r: r, k: r.k}
 	for _, l := range []any{&d.more, &d.cred, &d.proxy} {
@@ -159,7 +160,8 @@ type Deadline struct {
 	Throttled                 bool // its runtime is used up until the next period
 }
 
-// More reads the rest of a task_struct.
+// More reads the rest of a task_struct. The error wraps a *kernel.ReadError
+// where it cannot be read.
 func (d *Details) More(t *Task) (*More, error) {
 	l := &d.more
 	b, err := d.k.Peek(t.Addr, make([]byte, l.Span()))
@@ -242,6 +244,7 @@ func (m *More) PolicyName() string {
 }
 
 // SharedPending are the signals pending for the whole process: bit 0 is signal 1.
+// The error is a *kernel.ReadError.
 func (d *Details) SharedPending(t *Task) (uint64, error) {
 	if t.signal == 0 || !d.r.signal.Pending.Has() {
 		return 0, nil

@@ -144,7 +144,8 @@ func (d *Details) Files(m *More) ([]File, error) {
 	return list, first
 }
 
-// FileDentry is the dentry of the struct file at a kernel virtual address.
+// FileDentry is the dentry of the struct file at a kernel virtual address. It
+// is a kernel virtual address as well; the error wraps a *kernel.ReadError.
 func (d *Details) FileDentry(addr uint64) (uint64, error) {
 	dentry, err := d.k.Uint64(addr + d.files.file.Dentry.Offset())
 	if err != nil {
@@ -169,7 +170,8 @@ func (d *Details) File(addr uint64) (*File, error) {
 }
 
 // Directories are a task's root and current directory, as paths. They are empty for
-// a task that exited.
+// a task that exited. What can be told of them comes with the error where a name or
+// a mount cannot be read.
 func (d *Details) Directories(m *More) (root, cwd string, err error) {
 	b, err := d.directories(m)
 	if b == nil {
@@ -185,7 +187,9 @@ func (d *Details) Directories(m *More) (root, cwd string, err error) {
 }
 
 // DirectoryDentries are the dentries of a task's root and current directory, 0 for a
-// task that exited.
+// task that exited. They are kernel virtual addresses; the error wraps a
+// *kernel.ReadError where the struct fs_struct (include/linux/fs_struct.h) cannot be
+// read.
 func (d *Details) DirectoryDentries(m *More) (root, cwd uint64, err error) {
 	b, err := d.directories(m)
 	if b == nil {

@@ -72,7 +72,9 @@ type Memory struct {
 	argStart, argEnd, envStart, envEnd uint64
 }
 
-// Memory reads an address space; mm is More.MM.
+// Memory reads an address space; mm is More.MM. It is the kernel virtual
+// address of the struct mm_struct (include/linux/mm_types.h). The error wraps a
+// *kernel.ReadError where that cannot be read.
 func (d *Details) Memory(mm uint64) (*Memory, error) {
 	l := &d.mm.l
 	b, err := d.k.Peek(mm, make([]byte, l.Span()))
@@ -96,7 +98,7 @@ func (d *Details) Memory(mm uint64) (*Memory, error) {
 
 // Program is the virtual address of the struct file that the mm_struct at one runs, 0 for
 // none and where the kernel does not keep it; mm is More.MM. It is Memory.Exe without the
-// rest.
+// rest. The error wraps a *kernel.ReadError where it cannot be read.
 func (d *Details) Program(mm uint64) (uint64, error) {
 	l := &d.mm.l
 	if !l.Exe.Has() {

@@ -247,7 +247,8 @@ const maxPIDLevel = 32
 
 // Numbers are the thread's numbers in the pid namespaces that see it, the first
 // namespace's first and its own last. They are empty for a task that was reaped,
-// and for idle tasks.
+// and for idle tasks. The error wraps a *kernel.ReadError where a struct pid
+// (include/linux/pid.h) cannot be read.
 func (r *Reader) Numbers(t *Task) ([]Number, error) {
 	p, err := r.pids()
 	if err != nil {

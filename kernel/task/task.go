@@ -66,7 +66,10 @@ type proxyLayout struct {
 	Net           kernel.U64 `kernel:"net_ns"`
 }
 
-// New resolves the layouts.
+// New resolves the layouts. They are those of struct task_struct and
+// signal_struct (include/linux/sched.h, sched/signal.h since 4.11) and nsproxy.
+// The error wraps kernel.ErrNotFound where the kernel lacks one of them or a
+// member that all releases have.
 func New(k *kernel.Kernel) (*Reader, error) {
 	r := &Reader{k: k}
 	for _, l := range []any{&r.task, &r.signal, &r.proxy} {
@@ -159,7 +162,8 @@ func (r *Reader) oldCPU(t *Task) int {
 	return int(cpu)
 }
 
-// At reads the task_struct at a kernel virtual address.
+// At reads the task_struct at a kernel virtual address. The error wraps a
+// *kernel.ReadError where it cannot be read.
 func (r *Reader) At(addr uint64) (*Task, error) { return r.read(addr, make([]byte, r.task.Span())) }
 
 // All yields all threads of all processes, save the idle tasks, by the list
@@ -215,7 +219,8 @@ func (r *Reader) threads(leader *Task, buf []byte, yield func(*Task, error) bool
 }
 
 // NetNamespace is the address of the struct net that the task is in, 0 for a
-// task that has no namespaces any more.
+// task that has no namespaces any more. It is a kernel virtual address; the
+// error is a *kernel.ReadError.
 func (r *Reader) NetNamespace(t *Task) (uint64, error) {
 	if t.Nsproxy == 0 {
 		return 0, nil

@@ -16,7 +16,8 @@ type User struct {
 	space paging.Space
 }
 
-// User is the memory that an address space maps.
+// User is the memory that an address space maps. It fails where the struct
+// mm_struct has no page table that can be one.
 func (d *Details) User(m *Memory) (*User, error) {
 	phys, _, err := d.k.Translate(m.pgd)
 	if err != nil {

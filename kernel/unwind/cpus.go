@@ -32,7 +32,9 @@ type CPU struct {
 // the registers that the dump has of it. The notes of a dump do not say which
 // processor each is of: that is told by the base of the per-CPU area, by the
 // stack that the stack pointer is on, by the task's number, and only at last by
-// the order.
+// the order. Where the run queues cannot be read, the error says so, and the
+// processors that are known come with it; what keeps single ones from being
+// told is in CPU.Err.
 func (t *Tracer) CPUs(tasks *task.Reader) ([]CPU, error) {
 	queues, err := tasks.CPUs()
 	list := make([]CPU, len(queues))

@@ -46,7 +46,8 @@ type Piece struct {
 
 // Locate evaluates the location expression of a variable (DWARF 5, 2.5) at a
 // frame of a trace. base is the function's DW_AT_frame_base. Addresses in the
-// expression are as linked.
+// expression are as linked. The error is ErrOptimizedOut where the variable has
+// no place there, and else says which register or memory is not known.
 func (t *Tracer) Locate(trace *Trace, frame int, expr, base []byte) (Location, error) {
 	if len(expr) == 0 {
 		return Location{}, ErrOptimizedOut

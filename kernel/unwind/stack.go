@@ -94,6 +94,7 @@ const stackEndMark = 0x57ac6e9d
 
 // Overflowed tells whether a task's stack was once used up: the mark at its far end has
 // been written over. found is what lies there. Where it is 0, the mark was not made.
+// The error is a *kernel.ReadError where the mark cannot be read.
 func (t *Tracer) Overflowed(tk *task.Task) (overflowed bool, found uint64, err error) {
 	if tk.Stack == 0 {
 		return false, 0, nil

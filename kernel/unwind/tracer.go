@@ -46,7 +46,9 @@ type Tracer struct {
 var ErrArch = archs.ErrUnknown
 
 // New reads what unwinding needs of a kernel. Modules may be nil where they
-// cannot be read; their functions' callers are then found by a search only.
+// cannot be read; their functions' callers are then found by a search only. The
+// error wraps ErrArch for other architectures, and kernel.ErrNotFound where it
+// is not known where the kernel's code lies.
 func New(k *kernel.Kernel, modules *module.Table) (*Tracer, error) {
 	a, err := archs.Of(k.Image().Facts().Arch)
 	if err != nil {

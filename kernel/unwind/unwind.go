@@ -115,6 +115,7 @@ type StackError struct {
 	Err  error // of the read, nil where it is not the matter
 }
 
+// Error implements error.
 func (e *StackError) Error() string {
 	s := fmt.Sprintf("the caller of %#x is not known: %s", e.PC, e.Why)
 	if e.Addr != 0 {
@@ -126,4 +127,5 @@ func (e *StackError) Error() string {
 	return s
 }
 
+// Unwrap makes errors.Is and errors.As work for the cause.
 func (e *StackError) Unwrap() error { return e.Err }

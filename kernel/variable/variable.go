@@ -11,9 +11,9 @@ import (
 	"github.com/kmortem/mortem/kernel/module"
 )
 
-// Name names the variable that an address of the kernel's image or a module lies in,
-// with the member at the address where the variable's type is known, such as
-// "init_net.ipv6.ip6_dst_ops.kmem_cachep".
+// Name names the variable that a virtual address of the kernel's image or a module
+// lies in, with the member at the address where the variable's type is known, such
+// as "init_net.ipv6.ip6_dst_ops.kmem_cachep".
 func Name(k *kernel.Kernel, addr uint64) string {
 	sym, offset, ok := k.SymbolAt(addr)
 	if !ok {
@@ -37,8 +37,8 @@ func Name(k *kernel.Kernel, addr uint64) string {
 	return name
 }
 
-// Type is the type of what lies at an address of a variable of the kernel's image, such
-// as a pointer in a structure; nil where that is not known.
+// Type is the type of what lies at a virtual address of a variable of the kernel's
+// image, such as a pointer in a structure; nil where that is not known.
 func Type(k *kernel.Kernel, addr uint64) *ctype.Type {
 	sym, offset, ok := k.SymbolAt(addr)
 	if !ok {
@@ -68,8 +68,8 @@ type PerCPU struct {
 	Size   uint64 // bytes
 }
 
-// PerCPUAt finds the copies of static per-CPU variables that an address lies in: one, or
-// none.
+// PerCPUAt finds the copies of static per-CPU variables that a kernel virtual address
+// lies in: one, or none.
 func PerCPUAt(k *kernel.Kernel, addr uint64) (PerCPU, bool) {
 	start, err1 := k.Symbol("__per_cpu_start")
 	end, err2 := k.Symbol("__per_cpu_end")

@@ -98,7 +98,8 @@ func (l *dentryLayout) decode(d *Dentry, addr uint64, b []byte) {
 	d.raw = b
 }
 
-// Dentry reads the dentry at a kernel virtual address.
+// Dentry reads the dentry at a kernel virtual address. The error wraps a
+// *kernel.ReadError where it cannot be read.
 func (fs *FS) Dentry(addr uint64) (*Dentry, error) {
 	b, err := fs.k.Peek(addr, make([]byte, fs.dentry.Span()))
 	if err != nil {
@@ -114,7 +115,8 @@ func (fs *FS) Dentry(addr uint64) (*Dentry, error) {
 const maxName = 4096
 
 // RawName returns the bytes of the dentry's name. The result may be a view of
-// the dump.
+// the dump. It fails for a length that no name has, and where the name cannot
+// be read, with an error that wraps a *kernel.ReadError.
 func (fs *FS) RawName(d *Dentry) ([]byte, error) {
 	if d.Len > maxName {
 		return nil, fmt.Errorf("struct dentry at %#x: a name of %d bytes cannot be", d.Addr, d.Len)
@@ -131,7 +133,8 @@ func (fs *FS) RawName(d *Dentry) ([]byte, error) {
 	return b, nil
 }
 
-// NameOf returns the dentry's name, escaped to be shown.
+// NameOf returns the dentry's name, escaped to be shown. It fails as RawName
+// does.
 func (fs *FS) NameOf(d *Dentry) (string, error) {
 	b, err := fs.RawName(d)
 	if err != nil {

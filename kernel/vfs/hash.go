@@ -49,7 +49,10 @@ const (
 	indexSampleSize = 64
 )
 
-// HashTable finds dentry_hashtable and its geometry.
+// HashTable finds dentry_hashtable and its geometry. The error wraps
+// kernel.ErrNotFound where its variables (fs/dcache.c) are not known, and a
+// *kernel.ReadError where they cannot be read; it is another for a size that no
+// table has.
 func (fs *FS) HashTable() (*HashTable, error) {
 	t := &HashTable{fs: fs}
 	var err error
@@ -170,10 +173,12 @@ type ChainError struct {
 	Err    error // a *list.BreakError, or a *kernel.ReadError of the table itself
 }
 
+// Error implements error.
 func (e *ChainError) Error() string {
 	return fmt.Sprintf("dentry_hashtable bucket %d: %v", e.Bucket, e.Err)
 }
 
+// Unwrap makes errors.Is and errors.As work for the cause.
 func (e *ChainError) Unwrap() error { return e.Err }
 
 // bucketsAtOnce is how many heads are read in one go: 64 KiB of table.

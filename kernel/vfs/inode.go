@@ -30,7 +30,8 @@ type Inode struct {
 	Super  uint64 // i_sb
 }
 
-// Inode reads the inode at a kernel virtual address.
+// Inode reads the inode at a kernel virtual address. The error wraps a
+// *kernel.ReadError where it cannot be read.
 func (fs *FS) Inode(addr uint64) (*Inode, error) {
 	l := &fs.inode
 	b, err := fs.k.Peek(addr, make([]byte, l.Span()))

@@ -17,7 +17,9 @@ var ErrNoDentry = errors.New("no dentry of that name is cached")
 // as bytes, or in the escaped form in which they are shown. Where a directory
 // has several dentries of one name, as /proc/sys has for several network
 // namespaces, the first one that prefer accepts is taken, or the newest where it
-// accepts none; prefer may be nil.
+// accepts none; prefer may be nil. It fails where a part of the path is not
+// among the dentries, which are those in the dump's dentry cache only, or cannot
+// be read.
 func (fs *FS) Lookup(path string, prefer func(*Dentry) bool) (*Dentry, error) {
 	if !strings.HasPrefix(path, "/") {
 		return nil, fmt.Errorf("%q is not an absolute path", path)

@@ -19,7 +19,9 @@ type LRU struct {
 	offset uint64          // of d_lru in struct dentry
 }
 
-// LRU resolves the form that this kernel has.
+// LRU resolves the form that this kernel has. That is a list with a counter in
+// struct super_block until 3.11, and a struct list_lru since 3.12. The error
+// wraps kernel.ErrNotFound where it is neither.
 func (fs *FS) LRU() (*LRU, error) {
 	l := &LRU{fs: fs, offset: fs.dentry.LRUNext.Offset()}
 	if fs.super.NrUnused.Has() {
@@ -34,6 +36,7 @@ func (fs *FS) LRU() (*LRU, error) {
 }
 
 // Counter is the number of unused dentries as the kernel counts them itself.
+// The error wraps a *kernel.ReadError where a counter cannot be read.
 func (l *LRU) Counter(sb *SuperBlock) (int64, error) {
 	if l.lists == nil {
 		return int64(sb.unusedCounter), nil

@@ -223,7 +223,7 @@ func (m *Mounts) add(addr uint64) {
 }
 
 // Mount reads the struct mount (struct vfsmount before 3.3) at a kernel virtual
-// address.
+// address. The error wraps a *kernel.ReadError where it cannot be read.
 func (fs *FS) Mount(addr uint64) (*Mount, error) {
 	l := &fs.mount
 	b, err := fs.k.Peek(addr, make([]byte, l.size))

@@ -83,7 +83,9 @@ func pathIn(steps []step, err error) (string, error) {
 	return path, nil
 }
 
-// PathOfMount is the path of a mount's root in its namespace, escaped.
+// PathOfMount is the path of a mount's root in its namespace, escaped. Where
+// the mounts above it are not known, or names cannot be read, the part that is
+// known comes with the error, "…" in front.
 func (m *Mounts) PathOfMount(mount *Mount) (string, error) {
 	path := ""
 	for depth := 0; mount.Parent != mount.Addr; depth++ {
@@ -127,7 +129,8 @@ func below(steps []step, root uint64) (string, bool) {
 // PathOf is the path by which a process of the first mount namespace reaches
 // the dentry, escaped to be shown. Where the file system is not mounted there,
 // another namespace's mount is taken, and where it is mounted nowhere the path
-// within the file system, with the type in front: "pipefs:/".
+// within the file system, with the type in front: "pipefs:/". Where names
+// cannot be read, the part that is known comes with the error.
 func (m *Mounts) PathOf(d *Dentry) (string, error) {
 	steps, err := m.fs.climb(d.Addr)
 	for _, first := range []bool{true, false} {

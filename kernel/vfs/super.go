@@ -83,7 +83,8 @@ func (fs *FS) SuperBlocks() iter.Seq2[*SuperBlock, error] {
 	}
 }
 
-// SuperBlock reads the super_block at a kernel virtual address.
+// SuperBlock reads the super_block at a kernel virtual address. The error wraps
+// a *kernel.ReadError where it cannot be read.
 func (fs *FS) SuperBlock(addr uint64) (*SuperBlock, error) {
 	l := &fs.super
 	b, err := fs.k.Peek(addr, make([]byte, l.Span()))

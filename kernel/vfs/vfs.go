@@ -25,7 +25,11 @@ type FS struct {
 	mounts     *Mounts
 }
 
-// Open resolves the layouts of the kernel's file system structures.
+// Open resolves the layouts of the kernel's file system structures. These are
+// struct dentry (include/linux/dcache.h), inode, super_block and
+// file_system_type (include/linux/fs.h) and mount (fs/mount.h; struct vfsmount
+// before 3.3). The error wraps kernel.ErrNotFound where the kernel lacks one of
+// them or a member that all releases have.
 func Open(k *kernel.Kernel) (*FS, error) {
 	fs := &FS{k: k}
 	for _, l := range []any{&fs.dentry, &fs.inode, &fs.super, &fs.fstype} {

@@ -77,7 +77,9 @@ const (
 
 const flagHasVM = 1 << 2 // VM_VM_AREA of vmap_area.flags, until 5.3
 
-// Open resolves the layouts.
+// Open resolves the layouts. They are those of struct vmap_area and vm_struct
+// (include/linux/vmalloc.h), and since 6.9 vmap_node (mm/vmalloc.c). The error
+// wraps kernel.ErrNotFound where the kernel lacks one of the first two.
 func Open(k *kernel.Kernel) (*Reader, error) {
 	r := &Reader{k: k}
 	for _, l := range []any{&r.area, &r.vm} {
@@ -177,7 +179,8 @@ func (r *Reader) read(addr uint64) (Area, error) {
 	return a, nil
 }
 
-// Find is the area that a virtual address lies in.
+// Find is the area that a virtual address lies in. Where some areas cannot be
+// read, and none of the others has it, the error says so.
 func (r *Reader) Find(addr uint64) (Area, bool, error) {
 	var failed error
 	for a, err := range r.Areas() {

@@ -27,7 +27,9 @@ type nodeLayout struct {
 	Slots         kernel.Bytes `kernel:"slots"`
 }
 
-// New resolves the layouts.
+// New resolves the layouts. They are those of struct xarray and xa_node
+// (include/linux/xarray.h, since 4.20). The error wraps kernel.ErrNotFound in
+// older kernels.
 func New(k *kernel.Kernel) (*Reader, error) {
 	r := &Reader{k: k}
 	var array arrayLayout

@@ -104,7 +104,9 @@ type item struct {
 	index  int
 }
 
-// Open resolves the layouts.
+// Open resolves the layouts. They are those of struct pglist_data, zone,
+// free_area and per_cpu_pages (include/linux/mmzone.h). The error wraps
+// kernel.ErrNotFound where the kernel lacks one of them.
 func Open(k *kernel.Kernel) (*Reader, error) {
 	r := &Reader{k: k, items: make(map[string]item), cpus: k.CPUAreas()}
 	for _, l := range []any{&r.node, &r.area, &r.pages} {
@@ -167,7 +169,7 @@ func (r *Reader) resolveZone() error {
 	return nil
 }
 
-// Node is one NUMA node.
+// Node is one NUMA node, by kernel virtual address.
 type Node struct {
 	ID      int
 	Addr    uint64 // of the struct pglist_data
@@ -179,7 +181,8 @@ type Node struct {
 	stat []int64
 }
 
-// Zone is one zone of a node. All sizes are in pages.
+// Zone is one zone of a node. All sizes are in pages, addresses are kernel
+// virtual ones.
 type Zone struct {
 	Node    int
 	Index   int // in enum zone_type

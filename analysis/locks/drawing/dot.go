@@ -32,7 +32,7 @@ func (b *box) fill() string {
 	return colourTask
 }
 
-// DOT writes the graph in the DOT language of Graphviz.
+// DOT writes the graph in the DOT language of Graphviz. Errors are those of w.
 func DOT(w io.Writer, r *locks.Report) error {
 	p := newPicture(r)
 	g := dot.NewGraph(dot.Directed)

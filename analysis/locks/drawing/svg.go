@@ -14,7 +14,7 @@ import (
 const margin = 20.0
 
 // SVG writes the graph as a picture that stands for itself: no script, no font, no
-// style from elsewhere.
+// style from elsewhere. Errors are those of w.
 func SVG(w io.Writer, r *locks.Report) error {
 	p := newPicture(r)
 	l := arrange(p)

@@ -61,7 +61,9 @@ const maxFunction = 4 << 20
 
 // Disassemble decodes a function given by name, or the part of one up to an
 // address, given as a number or as function+offset. It makes the kernel name
-// addresses in modules (module.Attach).
+// addresses in modules (module.Attach). The error wraps ErrArch, ErrData for
+// what is no code, kernel.ErrNotFound for a name that is not known, or one of
+// reading.
 func Disassemble(k *kernel.Kernel, place string, opt Options) (*Report, error) {
 	decoder, err := archs.Of(k.Image().Facts().Arch)
 	if err != nil {

@@ -179,8 +179,8 @@ func (o *Outstanding) GivenAddress(g *Given, f *FrameValues) (addr uint64, likel
 	return o.concrete(g.where, f, 0)
 }
 
-// Freed tells whether the function took what lies at an address, and gave it back on all
-// ways where it took it.
+// Freed tells whether the function took what lies at a virtual address, and gave it back
+// on all ways where it took it.
 func (o *Outstanding) Freed(addr uint64, f *FrameValues) bool {
 	for _, v := range o.state.freed {
 		held := slices.ContainsFunc(o.state.held, func(h held) bool { return h.where == v })
@@ -191,8 +191,8 @@ func (o *Outstanding) Freed(addr uint64, f *FrameValues) bool {
 	return false
 }
 
-// Stored tells whether the function has stored anything at an address in its frame, on
-// any way. What it has not may be from an earlier call.
+// Stored tells whether the function has stored anything at a virtual address in its
+// frame, on any way. What it has not may be from an earlier call.
 func (o *Outstanding) Stored(addr uint64, f *FrameValues) bool {
 	base := f.CFA - uint64(o.w.conv.Entry)
 	for slot := int64(addr-base) - 7; slot <= int64(addr-base); slot++ {

@@ -41,13 +41,16 @@ type Types struct {
 	constants     constants
 }
 
-// Parse reads the BTF of a kernel, little-endian, which is kept and must not
-// be changed. It makes an index of names and leaves the rest for later.
+// Parse reads the BTF of a kernel, little-endian, which is kept and must not be
+// changed. It makes an index of names and leaves the rest for later. The format
+// is that of include/uapi/linux/btf.h. The error wraps ErrNoBTF for something
+// else and ErrDamaged where it cannot be.
 func Parse(raw []byte) (*Types, error) {
 	return parse(raw, nil)
 }
 
 // ParseSplit reads the BTF of a module, which continues that of its kernel.
+// Errors are those of Parse.
 func ParseSplit(raw []byte, base *Types) (*Types, error) {
 	return parse(raw, base)
 }

@@ -109,7 +109,8 @@ func (e *Encoder) Function(name string, t *ctype.Type) {
 	e.record(name, kindFunc<<24, id)
 }
 
-// Encode returns the BTF.
+// Encode returns the BTF. It fails where a type was met that BTF cannot tell,
+// or there are too many.
 func (e *Encoder) Encode() ([]byte, error) {
 	e.flush()
 	if e.failed != nil {

@@ -58,9 +58,10 @@ func weight(frames []Frame) int {
 	return n
 }
 
-// Frames returns the functions at an address, as linked, from the innermost
-// inlined one outwards; nil where there is no function. They are not to be
-// changed.
+// Frames returns the functions at a virtual address, as linked, from the
+// innermost inlined one outwards; nil where there is no function. They are not
+// to be changed. Where they are damaged, those that could be read come with the
+// error.
 func (d *Data) Frames(addr uint64) (frames []Frame, err error) {
 	d.mu.RLock()
 	frames, known := d.frames[addr]

@@ -49,9 +49,9 @@ func (d *Data) cachedLines(key lineKey) *lineTable {
 	return d.lines[key]
 }
 
-// Line returns the source line of the instruction at an address, as linked:
-// where functions are inlined, the line in the innermost one. For a return
-// address the caller wants the line of the byte before it.
+// Line returns the source line of the instruction at a virtual address, as
+// linked: where functions are inlined, the line in the innermost one. For a
+// return address the caller wants the line of the byte before it.
 func (d *Data) Line(addr uint64) (line Line, ok bool) {
 	_ = d.guard(func() error {
 		d.unitsAt(addr, func(u *unit) bool {
@@ -95,7 +95,8 @@ type LineRow struct {
 }
 
 // EachLineTable calls visit with the rows of each unit's line table, ascending
-// by address, until it returns false. It keeps nothing in memory.
+// by address, until it returns false. It keeps nothing in memory. Errors are
+// those of damaged tables.
 func (d *Data) EachLineTable(visit func(rows []LineRow) bool) error {
 	seen := map[lineKey]bool{}
 	budgets := map[*file]*lineBudget{}

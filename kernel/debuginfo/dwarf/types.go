@@ -41,13 +41,14 @@ func (d *Data) named(kind nameKind, name string) (t *ctype.Type) {
 	return t
 }
 
-// Variable returns the type of a global or file-local variable, nil where
-// there is none of that name.
+// Variable returns the type of a global or file-local variable, nil where there
+// is none of that name. An error says that its description is damaged.
 func (d *Data) Variable(name string) (*ctype.Type, error) {
 	return d.typeOfNamed(kindVariable, name)
 }
 
-// Function returns the type of a function, nil where there is none.
+// Function returns the type of a function, nil where there is none. An error
+// says that its description is damaged.
 func (d *Data) Function(name string) (*ctype.Type, error) {
 	t := d.named(kindFunction, name)
 	if t == nil {

@@ -44,7 +44,8 @@ func Open(path string) (*File, error) {
 	return open(path, m)
 }
 
-// New opens an ELF file that is in memory; the name is for messages.
+// New opens an ELF file that is in memory; the name is for messages. Errors are
+// those of Open.
 func New(name string, data []byte) (*File, error) {
 	return open(name, mapfile.InMemory(data))
 }
@@ -117,10 +118,11 @@ func (f *File) find(name string) int {
 // HasSection tells whether the file holds the contents of a section.
 func (f *File) HasSection(name string) bool { return f.find(name) >= 0 }
 
-// Section returns the contents of a section: in place, or unpacked, or with
-// the relocations applied in an object file. It is nil for a section that is
-// not there or whose contents were left in another file (SHT_NOBITS). The
-// slice must not be written to.
+// Section returns the contents of a section: in place, or unpacked, or with the
+// relocations applied in an object file. It is nil for a section that is not
+// there or whose contents were left in another file (SHT_NOBITS). The slice
+// must not be written to. It fails where the section lies outside of the file,
+// or cannot be unpacked or relocated.
 func (f *File) Section(name string) ([]byte, error) {
 	i := f.find(name)
 	if i < 0 {

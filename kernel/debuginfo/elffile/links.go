@@ -87,7 +87,9 @@ func (f *File) supplement() (supplementary bool, name string, sum []byte) {
 	return data[2] == 1, string(data[3 : 3+end]), bytes.Clone(rest[1 : 1+rest[0]])
 }
 
-// CheckCRC tells whether a file has the CRC-32 that a debug link asks for.
+// CheckCRC tells whether a file has the CRC-32 that a debug link asks for. It
+// returns nil if so, and else an error that says what it has, or why it cannot
+// be read.
 func CheckCRC(path string, want uint32) error {
 	f, err := os.Open(path)
 	if err != nil {

@@ -12,7 +12,8 @@ import (
 
 // MiniDebug opens the small ELF file, compressed with xz, that distributions
 // put into the section .gnu_debugdata of stripped files: it has the symbols of
-// functions. It is nil where there is none.
+// functions. It is nil where there is none. It fails where that is damaged, or
+// unpacks to more than such files have.
 func (f *File) MiniDebug() (*File, error) {
 	data, err := f.Section(".gnu_debugdata")
 	if err != nil || data == nil {

@@ -24,9 +24,9 @@ type Symbol struct {
 	Section elf.SectionIndex // where it is defined, or SHN_ABS
 }
 
-// Symbols reads the symbol table .symtab. Undefined symbols, names of files
-// and sections, and names that lie outside the string table are left out.
-// There are none in a file without such a table.
+// Symbols reads the symbol table .symtab. Undefined symbols, names of files and
+// sections, and names that lie outside the string table are left out. There are
+// none in a file without such a table. It fails where the table is damaged.
 func (f *File) Symbols() ([]Symbol, error) {
 	var list []Symbol
 	err := mapfile.Guard(f.path, func() (err error) {

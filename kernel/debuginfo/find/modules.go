@@ -25,7 +25,9 @@ func ForModules(ctx context.Context, q Query) *Modules {
 	return &Modules{s: newSearch(ctx, q)}
 }
 
-// Find looks for a module by name and, where it is known, by build id.
+// Find looks for a module by name and, where it is known, by build id. The
+// error wraps ErrNotFound, or ErrMismatch where there is one of another build;
+// the Result that comes with it has what was tried.
 func (m *Modules) Find(name string, id []byte) (*Result, error) {
 	s := &search{Query: m.s.Query, ctx: m.s.ctx}
 	s.BuildID = id

@@ -55,7 +55,7 @@ type Writer struct {
 	enc     *zstd.Encoder
 }
 
-// NewWriter begins a pack file at the start of w.
+// NewWriter begins a pack file at the start of w. Errors are those of w.
 func NewWriter(w io.WriteSeeker) (*Writer, error) {
 	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedBetterCompression), zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false))
 	if err != nil {
@@ -72,7 +72,8 @@ func (p *Writer) write(data []byte) error {
 }
 
 // Add writes a section; an empty one is left out. Sections that are read in
-// parts, and pack those themselves, are stored plainly.
+// parts, and pack those themselves, are stored plainly. Errors are those of
+// writing.
 func (p *Writer) Add(name string, data []byte, plain bool) error {
 	if len(data) == 0 {
 		return nil
@@ -88,6 +89,7 @@ func (p *Writer) Add(name string, data []byte, plain bool) error {
 }
 
 // Close writes the directory and then the header, which makes the file valid.
+// Errors are those of writing.
 func (p *Writer) Close() error {
 	directory, err := json.Marshal(p.entries)
 	if err != nil {
@@ -119,7 +121,8 @@ type Reader struct {
 // Is tells from the first bytes whether a file is a pack file.
 func Is(start []byte) bool { return len(start) >= 6 && string(start[:6]) == magicStart }
 
-// NewReader reads the directory.
+// NewReader reads the directory. The error is ErrNotPack for another kind of
+// file, and else says that the pack is damaged or of another version.
 func NewReader(data []byte) (*Reader, error) {
 	if !Is(data) {
 		return nil, ErrNotPack
@@ -160,7 +163,8 @@ const (
 	alwaysAllow = 1 << 20
 )
 
-// Section unpacks a section and checks it; nil for one that is not there.
+// Section unpacks a section and checks it; nil for one that is not there. It
+// fails where the section is damaged.
 func (r *Reader) Section(name string) ([]byte, error) {
 	e, ok := r.entries[name]
 	if !ok {
