@@ -231,6 +231,11 @@ func (d *Data) children(parent *die, table *shapes, visit func(*die) bool) error
 	return nil
 }
 
+// maxNesting bounds how deep DIEs nest below one whose sibling is not named. Compilers stay
+// far below; without a bound, to go down into each of them, of which every step passes
+// over all that are below, would take time with the square of their number.
+const maxNesting = maxBlocks
+
 // after is the offset behind a DIE and all its children.
 func (d *Data) after(e *die, table *shapes) (int, error) {
 	if !e.shape.children {
@@ -261,6 +266,9 @@ func (d *Data) after(e *die, table *shapes) (int, error) {
 		}
 		if s.children {
 			depth++
+		}
+		if depth > maxNesting {
+			return 0, fmt.Errorf("DIE at %s has others nested deeper than %d levels: it must be damage", d.space.describe(e.place()), maxNesting)
 		}
 	}
 	return c.off, nil
