@@ -242,7 +242,7 @@ func (p *kdumpPart) excludedPages(from, to uint64) uint64 {
 func (p *kdumpPart) countPages(ctx context.Context, st *Stats, codecs *[64]uint64, pageSize int) error {
 	const bulk = 4096
 	var buf []byte
-	var shared pageDesc // the page of zeros: the first one that comes twice
+	var zeros sharedPage
 	for first := uint64(0); first < p.present.total; first += bulk {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -257,7 +257,9 @@ func (p *kdumpPart) countPages(ctx context.Context, st *Stats, codecs *[64]uint6
 			buf = data
 		}
 		st.Missing += n - uint64(len(data)/descSize)
-		var before pageDesc
+		if first == 0 {
+			zeros.desc = p.mostCommon(data, pageSize)
+		}
 		for ; len(data) >= descSize; data = data[descSize:] {
 			d := p.parseDesc(data)
 			if kind := p.judge(d, pageSize); kind != nil {
@@ -270,18 +272,50 @@ func (p *kdumpPart) countPages(ctx context.Context, st *Stats, codecs *[64]uint6
 			}
 			st.Present++
 			codecs[d.codec()&63]++
-			if d == before {
-				shared = d
-			}
-			if d == shared {
-				st.Zero++
-			} else {
+			if !zeros.again(d) {
 				st.Packed += uint64(d.size)
 			}
-			before = d
 		}
 	}
+	if zeros.count > 1 {
+		st.Zero += zeros.count
+	}
 	return nil
+}
+
+// sharedPage is the page of zeros of a part: the one that many descriptors point to.
+type sharedPage struct {
+	desc   pageDesc // none as long as it is not known
+	count  uint64   // descriptors that point to it
+	before pageDesc
+}
+
+// again takes the next descriptor, and tells whether an earlier one points to the page
+// of zeros as it does.
+func (s *sharedPage) again(d pageDesc) bool {
+	if s.desc == (pageDesc{}) && d == s.before {
+		s.desc, s.count = d, 1
+	}
+	s.before = d
+	if d != s.desc {
+		return false
+	}
+	s.count++
+	return s.count > 1
+}
+
+// mostCommon is the descriptor that comes most often, and more than once; none if there
+// is no such.
+func (p *kdumpPart) mostCommon(data []byte, pageSize int) (common pageDesc) {
+	count := make(map[pageDesc]int, len(data)/descSize)
+	most := 1
+	for ; len(data) >= descSize; data = data[descSize:] {
+		d := p.parseDesc(data)
+		if count[d]++; count[d] > most && p.judge(d, pageSize) == nil {
+			common, most = d, count[d]
+		}
+	}
+	return common
 }
 
 // judge tells by its descriptor whether a page can be had; nil if it can.
