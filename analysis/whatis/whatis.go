@@ -130,6 +130,9 @@ func (l *looker) module(addr uint64) {
 		text := fmt.Sprintf("%s of module %s", region.Kind, m.Name)
 		if name, ok := l.k.LookupName(addr); ok {
 			text += ": " + name
+			if member := variable.Name(l.k, addr); member != name {
+				text += ": " + member
+			}
 		}
 		l.add(Answer{Kind: Module, Name: m.Name, Start: kernel.Addr(region.Addr), Offset: addr - region.Addr, Size: region.Size, Text: text})
 	}

@@ -37,7 +37,8 @@ func (a *app) locksCommand() *cobra.Command {
 			"rw_semaphore is a hint, for it may have left. A deadlock is as sure as its weakest part.\n\n" +
 			"Locks in allocated memory are named by the object that they are in, as far as it is known;\n" +
 			"a vmlinux, which has the variables of functions, names more of them than a pack or the\n" +
-			"dump's own types do.\n\n" +
+			"dump's own types do. Those in objects of modules need the modules' debug information:\n" +
+			"below --debug-dir, or in a pack that was made with them.\n\n" +
 			"--task and --lock leave only what has to do with them: whom they wait for, and who waits\n" +
 			"for them. --dot and --svg draw the same, and need no other program.",
 		Example: "  mortem locks --vmlinux vmlinux vmcore\n" +

@@ -136,5 +136,29 @@ func (n *namer) byLocals(i int) {
 		}
 		all = append(all, list...)
 	}
-	n.byMembers(l, t, all)
+	if !n.byMembers(l, t, all) {
+		n.byModules(l, t, s)
+	}
+}
+
+// byModules gives an object the type that has the name of its slab cache, of the modules
+// that the functions on a stack are of: those of the kernel were asked before.
+func (n *namer) byModules(l *Lock, t *target, s *stack) {
+	if l.Object.Cache == "" {
+		return
+	}
+	asked := map[string]bool{}
+	for i := range s.frames {
+		module := s.frames[i].fn.module
+		if module == "" || asked[module] {
+			continue
+		}
+		asked[module] = true
+		if code, ok := n.b.k.CodeAt(s.frames[i].pc); ok {
+			typ, err := code.Info.Type("struct " + l.Object.Cache)
+			if err == nil && n.typed(l, t, t.start, typ, "type of module "+module+" that is called so") {
+				return
+			}
+		}
+	}
 }

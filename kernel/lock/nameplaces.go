@@ -18,22 +18,23 @@ import (
 // inVariable names the variable of the kernel or of a module that a lock is or lies in,
 // with the member where its type is known.
 func (n *namer) inVariable(l *Lock, addr uint64) bool {
-	l.Symbol = n.b.symbol(addr)
-	if name, _, inside := strings.Cut(l.Symbol, "+"); inside {
-		if sym, off, ok := n.b.k.SymbolAt(addr); ok && sym.Name == name {
-			if path := variableMember(n.b.k, name, off); path != "" {
-				l.Symbol = path
-			}
-		}
+	v, ok := n.b.k.VariableAt(addr)
+	if !ok || addr == v.Addr {
+		l.Symbol = n.b.symbol(addr)
+		return l.Symbol != ""
 	}
-	return l.Symbol != ""
+	name := variableMember(v.Type, v.Name, addr-v.Addr)
+	if name == "" {
+		name = fmt.Sprintf("%s+%#x", v.Name, addr-v.Addr)
+	}
+	l.Symbol = v.In(name)
+	return true
 }
 
-// variableMember is a variable with its member at an offset, empty where its type is not
-// known.
-func variableMember(k *kernel.Kernel, name string, off uint64) string {
-	t, err := k.Info().Variable(name)
-	if err != nil || t.Size() <= 0 || off >= uint64(t.Size()) {
+// variableMember is a variable of a type with its member at an offset, empty where the type
+// is not known.
+func variableMember(t *ctype.Type, name string, off uint64) string {
+	if t == nil || t.Size() <= 0 || off >= uint64(t.Size()) {
 		return ""
 	}
 	path := member(t, off)
@@ -60,7 +61,8 @@ func (n *namer) inPerCPU(l *Lock, addr uint64) bool {
 	if !ok || v.Name == "" {
 		return false
 	}
-	name := variableMember(n.b.k, v.Name, v.Offset)
+	t, _ := n.b.k.Info().Variable(v.Name) // nil where it is not known
+	name := variableMember(t, v.Name, v.Offset)
 	if name == "" {
 		if name = v.Name; v.Offset != 0 {
 			name += fmt.Sprintf("+%#x", v.Offset)

@@ -15,43 +15,37 @@ import (
 // lies in, with the member at the address where the variable's type is known, such
 // as "init_net.ipv6.ip6_dst_ops.kmem_cachep".
 func Name(k *kernel.Kernel, addr uint64) string {
-	sym, offset, ok := k.SymbolAt(addr)
-	if !ok {
+	v, ok := k.VariableAt(addr)
+	if !ok || v.Type == nil {
 		return k.SymbolName(addr)
 	}
-	t, err := k.Info().Variable(sym.Name)
-	if err != nil || int64(offset) >= t.Size() {
+	path, _, rest := v.Type.PathAt(int64(addr - v.Addr))
+	if path == "" && addr != v.Addr {
 		return k.SymbolName(addr)
 	}
-	path, _, rest := t.PathAt(int64(offset))
-	if path == "" && offset != 0 {
-		return k.SymbolName(addr)
-	}
-	name := sym.Name
+	name := v.Name
 	if path != "" && path[0] != '[' {
 		name += "."
 	}
 	if name += path; rest != 0 {
 		name += fmt.Sprintf("+%d", rest)
 	}
-	return name
+	return v.In(name)
 }
 
 // Type is the type of what lies at a virtual address of a variable of the kernel's
-// image, such as a pointer in a structure; nil where that is not known.
+// image, or of a module whose types are known (module.AttachTypes), such as a pointer in
+// a structure; nil where that is not known.
 func Type(k *kernel.Kernel, addr uint64) *ctype.Type {
-	sym, offset, ok := k.SymbolAt(addr)
-	if !ok {
+	v, ok := k.VariableAt(addr)
+	if !ok || v.Type == nil {
 		return nil
 	}
-	t, err := k.Info().Variable(sym.Name)
-	if err != nil || int64(offset) >= t.Size() {
-		return nil
-	}
+	t := v.Type
 	if t.Strip().Kind != ctype.Struct && t.Strip().Kind != ctype.Array {
 		return t
 	}
-	_, t, rest := t.PathAt(int64(offset))
+	_, t, rest := t.PathAt(int64(addr - v.Addr))
 	if rest != 0 {
 		return nil
 	}
