@@ -55,17 +55,25 @@ func (c *collector) data(trace *unwind.Trace, i int) []Word {
 	return c.words(f.SP, end)
 }
 
+// maxData is more than a kernel stack has, in bytes: it bounds what a damaged size of one
+// makes us read.
+const maxData = 1 << 20
+
 // words reads the words of a part of a stack, up to the first that cannot be read.
 func (c *collector) words(start, end uint64) []Word {
 	var list []Word
-	buf := make([]byte, end-start&^7)
-	n, err := c.k.Read(buf, start&^7)
+	start &^= 7
+	if end <= start {
+		return nil
+	}
+	buf := make([]byte, min(end-start, maxData))
+	n, err := c.k.Read(buf, start)
 	if err != nil {
 		c.report.Coverage.Fail(fmt.Errorf("stack: %w", err))
 	}
 	for at := 0; at+8 <= n; at += 8 {
 		v := binary.LittleEndian.Uint64(buf[at:])
-		w := Word{Addr: kernel.Addr(start&^7 + uint64(at)), Value: kernel.Addr(v)}
+		w := Word{Addr: kernel.Addr(start + uint64(at)), Value: kernel.Addr(v)}
 		switch {
 		case c.opt.Names:
 			c.name(&w, v)

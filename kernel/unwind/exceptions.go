@@ -45,7 +45,8 @@ func (w *walk) exceptions(st *Stack, list []Saved) ([]Saved, error) {
 	var room [arch.MaxPtRegs]byte
 	buf := room[:w.t.reg.PtRegsSize]
 	var first error
-	for at := (st.Start + 7) &^ 7; st.holds(at, uint64(len(buf))); at += 8 {
+	// A size that is damaged does not make the search endless.
+	for at := (st.Start + 7) &^ 7; st.holds(at, uint64(len(buf))) && at-st.Start < maxStack; at += 8 {
 		if err := w.words.read(buf, at); err != nil {
 			if first == nil && !errors.Is(err, paging.ErrNotMapped) { // as the stacks for what the machine does not have
 				first = fmt.Errorf("%s stack: %w", st.Name, err)

@@ -41,8 +41,11 @@ func threadSize(k *kernel.Kernel, usual uint64) uint64 {
 }
 
 func saneStack(size uint64) bool {
-	return size >= pageSize && size <= 1<<20 && size&(size-1) == 0
+	return size >= pageSize && size <= maxStack && size&(size-1) == 0
 }
+
+// maxStack is more than any kernel stack has, in bytes.
+const maxStack = 1 << 20
 
 // cpuStacks are the stacks of a processor besides those of tasks.
 func (t *Tracer) cpuStacks(cpu int) []Stack {
