@@ -23,3 +23,17 @@ func ExampleLengths() {
 	fmt.Println(lengths.Longest(), lengths.LongerThan(10))
 	// Output: 100 1
 }
+
+// The two longest chains; of equally long ones the first.
+func ExampleNewRanking() {
+	ranking := chains.NewRanking[string](2)
+	for bucket, name := range []string{"a", "bbb", "cc", "dd"} {
+		ranking.Add(chains.Ranked[string]{Bucket: uint64(bucket), Length: len(name), Of: name})
+	}
+	for _, c := range ranking.List() {
+		fmt.Println(c.Bucket, c.Length, c.Of)
+	}
+	// Output:
+	// 1 3 bbb
+	// 2 2 cc
+}

@@ -78,3 +78,14 @@ func ExampleIsMark() {
 	fmt.Println(debuginfo.IsMark("__start_orc_unwind"), debuginfo.IsMark("_etext"), debuginfo.IsMark("start_kernel"))
 	// Output: true true false
 }
+
+// Debug information that is damaged in places still serves for the rest, and says so.
+func ExampleDamageOf() {
+	src, err := debuginfo.Open("testdata/built/gcc-dwarf5.elf", debuginfo.NoCache())
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer src.Close()
+	fmt.Println(debuginfo.DamageOf(src))
+	// Output: <nil>
+}

@@ -39,7 +39,7 @@ func ExampleReader_Snapshot() {
 	if err != nil {
 		panic(err)
 	}
-	s, err := r.Snapshot(context.Background(), lock.Options{})
+	s, err := r.Snapshot(context.Background(), lock.Options{NoSuspects: true})
 	if err != nil {
 		panic(err)
 	}
@@ -81,7 +81,17 @@ func ExampleSnapshot_WaitOf() {
 }
 
 func ExampleOpen() {
-	r, err := read()
+	tasks := kerneltest.ExampleTasks() // as task.New does
+	k := tasks.Kernel()
+	modules, err := module.Attach(k)
+	if err != nil {
+		panic(err)
+	}
+	tracer, err := unwind.New(k, modules)
+	if err != nil {
+		panic(err)
+	}
+	r, err := lock.Open(k, tasks, tracer, nil) // nil: without paths of files
 	if err != nil {
 		panic(err)
 	}

@@ -76,3 +76,24 @@ func ExampleTracer_Exceptions() {
 	}
 	// Output: task stack, 0xa8 bytes below its end, of user mode: true, in the program: true
 }
+
+// What ran on each processor, and by what its registers are known.
+func ExampleTracer_CPUs() {
+	tasks := kerneltest.ExampleTasks() // as task.New does
+	tracer, err := unwind.New(tasks.Kernel(), nil)
+	if err != nil {
+		panic(err)
+	}
+	cpus, err := tracer.CPUs(tasks)
+	if err != nil {
+		panic(err)
+	}
+	for _, c := range cpus {
+		fmt.Println(c.Number, c.Task != nil, c.Source)
+	}
+	// Output:
+	// 0 true NT_PRSTATUS
+	// 1 true NT_PRSTATUS
+	// 2 true NT_PRSTATUS
+	// 3 true NT_PRSTATUS
+}
