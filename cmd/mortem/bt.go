@@ -38,12 +38,12 @@ func (a *app) btCommand() *cobra.Command {
 	var opt stacks.Options
 	var f btFlags
 	c := &cobra.Command{
-		Use:   "bt [flags] DUMP... [PID|ADDRESS|COMM]...",
+		Use:   "bt [flags] DUMP... [PID|ADDRESS|COMM|CPU]...",
 		Short: "Print the stacks of tasks",
 		Long: "bt prints the stacks of tasks: of those named by number, by the address of their task_struct\n" +
 			"or by name, in which * stands for any characters and ? for one, or of all that the flags\n" +
-			"leave. What follows the first dump and is no file is taken for a task. Without any, it\n" +
-			"prints the tasks that the processors were running.\n\n" +
+			"leave. What follows the first dump and is no file is taken for a task, and CPU3 for what that\n" +
+			"processor was running. Without any, it prints the tasks that the processors were running.\n\n" +
 			"Each frame has the address of its place on the stack, the function, where in it, and the\n" +
 			"address; one that was not found by unwind data says how, and how sure that is. --in finds\n" +
 			"functions that the compiler inlined too, where there is DWARF, and shows them in their frames.\n\n" +
@@ -61,7 +61,7 @@ func (a *app) btCommand() *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error {
 			files, names := splitDumps(args)
 			opt.PIDs, opt.TGIDs = f.pids, f.tgids
-			nameTasks(&opt, names)
+			nameTasks(&opt, nameCPUs(&opt, names))
 			if err := cmp.Or(lacksName(c, "comm", "state", "in"), f.check(&opt)); err != nil {
 				return err
 			}
@@ -127,6 +127,20 @@ func splitDumps(args []string) (files, names []string) {
 		}
 	}
 	return args, nil
+}
+
+// nameCPUs adds processors by names such as CPU3, and returns the other names.
+func nameCPUs(opt *stacks.Options, names []string) (others []string) {
+	for _, name := range names {
+		if len(name) > 3 && strings.EqualFold(name[:3], "cpu") {
+			if n, err := strconv.ParseUint(name[3:], 10, 16); err == nil {
+				opt.CPUs = append(opt.CPUs, int(n))
+				continue
+			}
+		}
+		others = append(others, name)
+	}
+	return others
 }
 
 // nameTasks adds tasks by number, address or name.

@@ -51,6 +51,24 @@ func TestBTOfATask(t *testing.T) {
 	}
 }
 
+// TestBTOfACPU: by name, by flag, and beside a task.
+func TestBTOfACPU(t *testing.T) {
+	_, want, _ := bt(t, "--cpu", "2")
+	for _, name := range []string{"CPU2", "cpu2"} {
+		if status, out, errs := bt(t, name); status != exitAnswered || errs != "" || out != want || !strings.Contains(out, "CPU: 2 ") {
+			t.Errorf("%s: status %d, %s\n%s", name, status, errs, out)
+		}
+	}
+	if status, out, errs := bt(t, "CPU2", "1"); status != exitAnswered || errs != "" || strings.Count(out, "PID: ") != 2 {
+		t.Errorf("CPU2 and 1: status %d, %s\n%s", status, errs, out)
+	}
+	for _, name := range []string{"CPU77", "cpu", "cpu2x"} {
+		if status, out, errs := bt(t, name); status != exitUsage || out != "" || strings.Count(errs, "\n") != 1 {
+			t.Errorf("%s: status %d, %s", name, status, errs)
+		}
+	}
+}
+
 func TestBTShowsMore(t *testing.T) {
 	p := player(t, "mp/mutex.wait")
 	for flag, want := range map[string]string{
