@@ -470,6 +470,28 @@ func TestFlattenedDamaged(t *testing.T) {
 	}
 }
 
+// TestFlattenedSignature: makedumpfile 1.6.8 does not clear what is behind the signature in
+// the 16 bytes that there are for it.
+func TestFlattenedSignature(t *testing.T) {
+	var flat bytes.Buffer
+	w := dumpwriter.NewFlattener(&flat)
+	plain := build(t, dumpwriter.Kdump, testMachine(4096), testConfig(4096))
+	if _, err := w.WriteAt(plain, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	copy(flat.Bytes()[13:16], "\x94\xff\xff") // as in a dump of Debian 11
+	img, err := openBounded(t, file(t, flat.Bytes()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f := img.Facts(); f.Format != dump.FormatKdump || f.Incomplete {
+		t.Errorf("%+v", f)
+	}
+}
+
 // TestFlattenedCutInHeaders: makedumpfile writes the headers first. Where they are
 // cut short, that is what is wrong, and not what they seem to say.
 func TestFlattenedCutInHeaders(t *testing.T) {

@@ -24,8 +24,10 @@ const (
 	flatEnd        = -1
 )
 
+// isFlattened looks at the signature, which ends with a NUL. There are 16 bytes for it;
+// what is behind it there is what was in makedumpfile's memory (seen with 1.6.8).
 func isFlattened(head []byte) bool {
-	return bytes.HasPrefix(head, append([]byte(flatSignature), 0, 0, 0, 0))
+	return bytes.HasPrefix(head, []byte(flatSignature+"\x00"))
 }
 
 // flatStore reads the dump in a flattened file in place. Where records overlap,
