@@ -203,7 +203,8 @@ func extra(acc uint64, e uint32) int {
 }
 
 // fastBlock unpacks codes while both buffers have room for the longest step,
-// so that no single one needs to be checked. It tells whether the block ended.
+// so that no single one needs to be checked. It tells whether the block ended. It is
+// one long function so that its positions and bits stay in registers.
 func fastBlock(dst []byte, out int, in *input, lit *litTable, dist *distTable) (int, bool, error) {
 	src, pos, acc, n := in.src, in.pos, in.acc, in.n
 	lastOut, lastIn := len(dst)-fastOut, len(src)-fastIn
