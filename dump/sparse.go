@@ -36,16 +36,29 @@ func (e *spanImage) withoutHoles() *spanImage {
 		return e
 	}
 	c := *e
-	c.spans, c.starts = nil, nil
-	for _, sp := range e.spans {
-		if sp.kind == spanData {
-			c.spans = sp.within(areas, e.facts.PageSize, c.spans)
-		}
+	if c.spans, ok = writtenSpans(e.spans, areas, e.facts.PageSize); !ok {
+		return e
 	}
-	for _, sp := range c.spans {
-		c.starts = append(c.starts, sp.start)
+	c.starts = make([]uint64, len(c.spans))
+	for i, sp := range c.spans {
+		c.starts[i] = sp.start
 	}
 	return &c
+}
+
+// writtenSpans are the parts of spans that lie in the areas of the file. It gives up
+// where that are more than a file with so many areas and spans has, unless its
+// spans show the same bytes over and over.
+func writtenSpans(spans []span, areas []fileRange, pageSize uint64) (list []span, ok bool) {
+	for _, sp := range spans {
+		if sp.kind == spanData {
+			list = sp.within(areas, pageSize, list)
+		}
+		if len(list) > len(spans)+2*len(areas) {
+			return nil, false
+		}
+	}
+	return list, true
 }
 
 // within appends to list the whole pages of a span that have bytes in one of the

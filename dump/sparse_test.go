@@ -46,3 +46,23 @@ func TestWithin(t *testing.T) {
 		}
 	}
 }
+
+// TestWithinBounded: spans that all show the same thousand stretches of a file are not
+// taken apart into a million.
+func TestWithinBounded(t *testing.T) {
+	var areas []fileRange
+	for i := range uint64(1000) {
+		areas = append(areas, fileRange{i * 8192, 4096})
+	}
+	var same, apart []span
+	for i := range uint64(1000) {
+		same = append(same, span{i << 32, i<<32 + 1000*8192, 0, spanData})
+		apart = append(apart, span{i << 32, i<<32 + 8192, i * 8192, spanData})
+	}
+	if list, ok := writtenSpans(same, areas, 4096); ok {
+		t.Errorf("%d spans", len(list))
+	}
+	if list, ok := writtenSpans(apart, areas, 4096); !ok || len(list) != 1000 || list[7] != (span{7 << 32, 7<<32 + 4096, 7 * 8192, spanData}) {
+		t.Errorf("%v, %d spans", ok, len(list))
+	}
+}
