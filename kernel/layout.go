@@ -84,6 +84,38 @@ type Bytes struct {
 // structure, the head of a list.
 type Offset struct{ place }
 
+// Or0 is Get for a member that is optional: 0 where the kernel does not have it.
+func (f U64) Or0(object []byte) uint64 {
+	if !f.Has() {
+		return 0
+	}
+	return f.Get(object)
+}
+
+// Or0 is Get for a member that is optional: 0 where the kernel does not have it.
+func (f U32) Or0(object []byte) uint32 {
+	if !f.Has() {
+		return 0
+	}
+	return f.Get(object)
+}
+
+// Or0 is Get for a member that is optional: 0 where the kernel does not have it.
+func (f I32) Or0(object []byte) int32 {
+	if !f.Has() {
+		return 0
+	}
+	return f.Get(object)
+}
+
+// Or0 is Get for a member that is optional: 0 where the kernel does not have it.
+func (f Uint) Or0(object []byte) uint64 {
+	if !f.Has() {
+		return 0
+	}
+	return f.Get(object)
+}
+
 // Get reads the member from the bytes of an object.
 func (f U64) Get(object []byte) uint64 { return binary.LittleEndian.Uint64(object[f.off:]) }
 

@@ -122,9 +122,9 @@ func (r *Reader) regions(b []byte) (list []Region) {
 		}
 	}
 	if !l.Memory.Has() {
-		core, init := uint64(l.CoreSize.Get(b)), uint64(get32(l.InitSize, b))
+		core, init := uint64(l.CoreSize.Get(b)), uint64(l.InitSize.Or0(b))
 		add("core", l.Core.Get(b), core, textSize(l.CoreText, b, core))
-		add("init", get(l.Init, b), init, textSize(l.InitText, b, init))
+		add("init", l.Init.Or0(b), init, textSize(l.InitText, b, init))
 		return list
 	}
 	for i, kind := range r.kinds {

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"iter"
 
-	"github.com/kmortem/mortem/kernel"
 	"github.com/kmortem/mortem/kernel/cstr"
 	"github.com/kmortem/mortem/kernel/list"
 )
@@ -158,9 +157,9 @@ func (r *Reader) Read(addr uint64) (*Module, error) {
 		Name:   cstr.ShowC(l.Name.Get(b)),
 		State:  State(l.State.Get(b)),
 		Taints: l.Taints.Get(b),
-		Args:   r.text(get(l.Args, b), maxArgs), Version: r.text(get(l.Version, b), maxWord), SrcVersion: r.text(get(l.SrcVersion, b), maxWord),
-		PerCPU:   Range{Addr: get(l.PerCPU, b), Size: uint64(get32(l.PerCPUSize, b))},
-		sections: get(l.Sections, b),
+		Args:   r.text(l.Args.Or0(b), maxArgs), Version: r.text(l.Version.Or0(b), maxWord), SrcVersion: r.text(l.SrcVersion.Or0(b), maxWord),
+		PerCPU:   Range{Addr: l.PerCPU.Or0(b), Size: uint64(l.PerCPUSize.Or0(b))},
+		sections: l.Sections.Or0(b),
 	}
 	m.Regions = r.regions(b)
 	r.findSymtab(m, b)
@@ -185,19 +184,4 @@ func (r *Reader) text(addr uint64, limit int) string {
 		return ""
 	}
 	return cstr.Show(b)
-}
-
-// get reads an optional member, 0 where the kernel has none.
-func get(f kernel.U64, b []byte) uint64 {
-	if !f.Has() {
-		return 0
-	}
-	return f.Get(b)
-}
-
-func get32(f kernel.U32, b []byte) uint32 {
-	if !f.Has() {
-		return 0
-	}
-	return f.Get(b)
 }

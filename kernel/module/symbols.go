@@ -17,7 +17,7 @@ import (
 func (r *Reader) findSymtab(m *Module, b []byte) {
 	l := &r.module
 	if !l.Kallsyms.Has() {
-		m.symtab, m.strtab, m.symbols = get(l.Symtab, b), get(l.Strtab, b), get32(l.Symbols, b)
+		m.symtab, m.strtab, m.symbols = l.Symtab.Or0(b), l.Strtab.Or0(b), l.Symbols.Or0(b)
 		return
 	}
 	table := l.Kallsyms.Get(b)
@@ -29,7 +29,7 @@ func (r *Reader) findSymtab(m *Module, b []byte) {
 		return
 	}
 	m.symtab, m.strtab, m.symbols = r.kallsyms.Symtab.Get(k), r.kallsyms.Strtab.Get(k), r.kallsyms.Symbols.Get(k)
-	m.typetab = get(r.kallsyms.Typetab, k)
+	m.typetab = r.kallsyms.Typetab.Or0(k)
 }
 
 // Bounds of a module's symbols; the largest modules have some 60,000.

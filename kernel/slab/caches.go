@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"fmt"
 
-	"github.com/kmortem/mortem/kernel"
 	"github.com/kmortem/mortem/kernel/cstr"
 	"github.com/kmortem/mortem/kernel/ctype"
 	"github.com/kmortem/mortem/kernel/list"
@@ -56,14 +55,14 @@ func (s *Allocations) readCache(addr uint64) (*Cache, error) {
 	c := &Cache{
 		Addr:       addr,
 		Size:       int(int32(l.Size.Get(b))),
-		ObjectSize: optional(l.ObjectSize, b),
+		ObjectSize: int(uint32(l.ObjectSize.Or0(b))),
 		Flags:      l.Flags.Get(b),
 		Refcount:   1,
-		LeftPad:    optional(l.LeftPad, b),
-		InUse:      optional(l.InUse, b),
-		Align:      optional(l.Align, b),
-		Capacity:   optional(l.Capacity, b),
-		freeAt:     optional(l.FreeAt, b),
+		LeftPad:    int(uint32(l.LeftPad.Or0(b))),
+		InUse:      int(uint32(l.InUse.Or0(b))),
+		Align:      int(uint32(l.Align.Or0(b))),
+		Capacity:   int(uint32(l.Capacity.Or0(b))),
+		freeAt:     int(uint32(l.FreeAt.Or0(b))),
 		raw:        b,
 		s:          s,
 	}
@@ -91,14 +90,6 @@ func (s *Allocations) readCache(addr uint64) (*Cache, error) {
 	return c, nil
 }
 
-// optional reads a small number that not all kernels have.
-func optional(f kernel.Uint, b []byte) int {
-	if !f.Has() {
-		return 0
-	}
-	return int(uint32(f.Get(b)))
-}
-
 // shape reads how the cache's slabs are laid out.
 func (s *Allocations) shape(c *Cache) {
 	l := &s.cache
@@ -107,8 +98,8 @@ func (s *Allocations) shape(c *Cache) {
 		c.Order, c.PerSlab = int(oo>>16&0xffff), int(oo&0xffff)
 		return
 	}
-	c.PerSlab, c.Order = optional(l.Num, c.raw), optional(l.Order, c.raw)
-	c.slabSize = optional(l.SlabSize, c.raw)
+	c.PerSlab, c.Order = int(uint32(l.Num.Or0(c.raw))), int(uint32(l.Order.Or0(c.raw)))
+	c.slabSize = int(uint32(l.SlabSize.Or0(c.raw)))
 	// CFLGS_OFF_SLAB was bit 31 until 4.14, bit 31 and 30 since; the flags that
 	// users give are below.
 	c.outside = c.Flags>>30 != 0

@@ -57,8 +57,8 @@ func (d *Details) Credentials(m *More) (*Credentials, error) {
 	c := &Credentials{UID: id(l.UID), EUID: id(l.EUID), SUID: id(l.SUID), FSUID: id(l.FSUID),
 		GID: id(l.GID), EGID: id(l.EGID), SGID: id(l.SGID), FSGID: id(l.FSGID),
 		Inheritable: capabilities(l.Inheritable, b), Permitted: capabilities(l.Permitted, b), Effective: capabilities(l.Effective, b),
-		Bounding: capabilities(l.Bounding, b), Ambient: capabilities(l.Ambient, b), UserNS: u64(l.UserNS, b)}
-	if info := u64(l.Groups, b); info != 0 {
+		Bounding: capabilities(l.Bounding, b), Ambient: capabilities(l.Ambient, b), UserNS: l.UserNS.Or0(b)}
+	if info := l.Groups.Or0(b); info != 0 {
 		if c.Groups, err = d.groups(info); err != nil {
 			return c, fmt.Errorf("struct group_info at %#x: %w", info, err)
 		}

@@ -169,13 +169,13 @@ func (d *Details) More(t *Task) (*More, error) {
 		return nil, fmt.Errorf("struct task_struct at %#x: %w", t.Addr, err)
 	}
 	m := &More{
-		Parent: u64(l.Parent, b), Leader: u64(l.Leader, b), ExitCode: i32(l.ExitCode, b), OnRQ: number(l.OnRQ, b) != 0,
-		Policy: u32(l.Policy, b), Prio: i32(l.Prio, b), RTPriority: u32(l.RTPriority, b),
-		Runtime: u64(l.Runtime, b), User: d.cputime(u64(l.Utime, b)), System: d.cputime(u64(l.Stime, b)),
-		ExecStart: u64(l.ExecStart, b), Arrival: u64(l.Arrival, b), Queued: u64(l.Queued, b), Delay: u64(l.Delay, b), Runs: u64(l.Runs, b),
-		Voluntary: u64(l.Voluntary, b), Involuntary: u64(l.Involuntary, b), MinorFaults: u64(l.Minor, b), MajorFaults: u64(l.Major, b),
-		Pending: u64(l.Pending, b), Blocked: u64(l.Blocked, b),
-		MM: u64(l.MM, b), FS: u64(l.FS, b), Files: u64(l.Files, b), cred: u64(l.Cred, b), cgroups: u64(l.Cgroups, b),
+		Parent: l.Parent.Or0(b), Leader: l.Leader.Or0(b), ExitCode: l.ExitCode.Or0(b), OnRQ: l.OnRQ.Or0(b) != 0,
+		Policy: l.Policy.Or0(b), Prio: l.Prio.Or0(b), RTPriority: l.RTPriority.Or0(b),
+		Runtime: l.Runtime.Or0(b), User: d.cputime(l.Utime.Or0(b)), System: d.cputime(l.Stime.Or0(b)),
+		ExecStart: l.ExecStart.Or0(b), Arrival: l.Arrival.Or0(b), Queued: l.Queued.Or0(b), Delay: l.Delay.Or0(b), Runs: l.Runs.Or0(b),
+		Voluntary: l.Voluntary.Or0(b), Involuntary: l.Involuntary.Or0(b), MinorFaults: l.Minor.Or0(b), MajorFaults: l.Major.Or0(b),
+		Pending: l.Pending.Or0(b), Blocked: l.Blocked.Or0(b),
+		MM: l.MM.Or0(b), FS: l.FS.Or0(b), Files: l.Files.Or0(b), cred: l.Cred.Or0(b), cgroups: l.Cgroups.Or0(b),
 	}
 	if l.Start.Has() {
 		m.Start = nanoseconds(l.Start.Get(b))
@@ -189,8 +189,8 @@ func (d *Details) More(t *Task) (*More, error) {
 	}
 	m.Frozen = d.frozen(t, b)
 	if m.Policy == policyDeadline && l.DLRuntime.Has() {
-		m.Deadline = &Deadline{Runtime: u64(l.DLRuntime, b), Deadline: u64(l.DLDeadline, b), Period: u64(l.DLPeriod, b),
-			Throttled: number(l.DLThrottled, b) != 0}
+		m.Deadline = &Deadline{Runtime: l.DLRuntime.Or0(b), Deadline: l.DLDeadline.Or0(b), Period: l.DLPeriod.Or0(b),
+			Throttled: l.DLThrottled.Or0(b) != 0}
 	}
 	return m, nil
 }
@@ -202,8 +202,8 @@ func (d *Details) frozen(t *Task, b []byte) bool {
 	const trapFreeze = 1 << 23
 	l := &d.more
 	switch {
-	case number(l.Frozen, b) != 0:
-		return t.State&(stateStopped|stateTraced) == 0 || number(l.Jobctl, b)&trapFreeze != 0
+	case l.Frozen.Or0(b) != 0:
+		return t.State&(stateStopped|stateTraced) == 0 || l.Jobctl.Or0(b)&trapFreeze != 0
 	case t.State&stateFrozen != 0:
 		return true
 	}

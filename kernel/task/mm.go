@@ -81,8 +81,8 @@ func (d *Details) Memory(mm uint64) (*Memory, error) {
 	if err != nil {
 		return nil, fmt.Errorf("struct mm_struct at %#x: %w", mm, err)
 	}
-	m := &Memory{Addr: mm, Total: u64(l.Total, b), Users: i32(l.Users, b), Exe: u64(l.Exe, b), pgd: l.PGD.Get(b),
-		argStart: u64(l.ArgStart, b), argEnd: u64(l.ArgEnd, b), envStart: u64(l.EnvStart, b), envEnd: u64(l.EnvEnd, b)}
+	m := &Memory{Addr: mm, Total: l.Total.Or0(b), Users: l.Users.Or0(b), Exe: l.Exe.Or0(b), pgd: l.PGD.Get(b),
+		argStart: l.ArgStart.Or0(b), argEnd: l.ArgEnd.Or0(b), envStart: l.EnvStart.Or0(b), envEnd: l.EnvEnd.Or0(b)}
 	counts, err := d.mm.counts(b)
 	for i, p := range []*uint64{&m.File, &m.Anon, &m.Swap, &m.Shmem} {
 		if i < len(counts) && int64(counts[i]) > 0 {
@@ -126,7 +126,7 @@ func (m *mmReader) counts(b []byte) ([]uint64, error) {
 	case m.perCPU:
 		return m.sums(m.l.PerCPU.Get(b))
 	}
-	return []uint64{u64(m.l.File, b), u64(m.l.Anon, b)}, nil
+	return []uint64{m.l.File.Or0(b), m.l.Anon.Or0(b)}, nil
 }
 
 // sums adds up an array of per-CPU counters. The CPUs' parts are 32 bits wide.

@@ -26,7 +26,7 @@ func (d *Details) Mounts(t *Task, m *More) ([]Mount, error) {
 	if err != nil {
 		return nil, fmt.Errorf("struct nsproxy at %#x: %w", t.Nsproxy, err)
 	}
-	namespace := u64(d.proxy.Mount, b)
+	namespace := d.proxy.Mount.Or0(b)
 	if namespace == 0 {
 		return nil, nil
 	}

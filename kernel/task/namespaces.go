@@ -47,12 +47,12 @@ func (d *Details) Namespaces(t *Task, c *Credentials) ([]Namespace, error) {
 		if err != nil {
 			first = fmt.Errorf("struct nsproxy at %#x: %w", t.Nsproxy, err)
 		} else {
-			add("cgroup", "struct cgroup_namespace", u64(l.Cgroup, b))
-			add("ipc", "struct ipc_namespace", u64(l.IPC, b))
-			add("mnt", "struct mnt_namespace", u64(l.Mount, b))
-			add("net", "struct net", u64(l.Net, b))
-			add("time", "struct time_namespace", u64(l.Time, b))
-			add("uts", "struct uts_namespace", u64(l.UTS, b))
+			add("cgroup", "struct cgroup_namespace", l.Cgroup.Or0(b))
+			add("ipc", "struct ipc_namespace", l.IPC.Or0(b))
+			add("mnt", "struct mnt_namespace", l.Mount.Or0(b))
+			add("net", "struct net", l.Net.Or0(b))
+			add("time", "struct time_namespace", l.Time.Or0(b))
+			add("uts", "struct uts_namespace", l.UTS.Or0(b))
 		}
 	}
 	numbers, err := d.r.Numbers(t)
