@@ -3,7 +3,7 @@ package kernel
 // CPUArea is the per-CPU area of one processor.
 type CPUArea struct {
 	CPU    int
-	Offset uint64 // what to add to a per-CPU pointer, or to a per-CPU variable's symbol
+	Offset uint64 // bytes to add to a per-CPU pointer, or to a per-CPU variable's symbol
 }
 
 // CPUAreas are the areas of the processors that the machine can have. A kernel

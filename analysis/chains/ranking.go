@@ -10,8 +10,8 @@ const MaxRanked = 1 << 20
 
 // Ranked is a chain in a ranking, with what else is to be kept of it.
 type Ranked[T any] struct {
-	Bucket uint64
-	Length int
+	Bucket uint64 // its number
+	Length int    // entries
 	Of     T
 }
 

@@ -26,7 +26,7 @@ type Report struct {
 	Bucket     *uint64      `json:"bucket,omitempty"`       // number of its bucket, where hashed
 	BucketAddr *kernel.Addr `json:"bucket_addr,omitempty"`  //
 	Place      *int         `json:"chain_place,omitempty"`  // dentries of the chain before it
-	Length     *int         `json:"chain_length,omitempty"` // of its chain
+	Length     *int         `json:"chain_length,omitempty"` // dentries of its chain
 	OnLRU      bool         `json:"on_lru"`
 	Referenced bool         `json:"referenced"`
 	// Children is how many dentries there are below it, one level down.
@@ -43,7 +43,7 @@ type Inode struct {
 	Mode   string      `json:"mode"` // octal, as in stat(2)
 	Links  uint32      `json:"i_nlink"`
 	Count  int32       `json:"i_count"`
-	Bytes  int64       `json:"i_size"`
+	Bytes  int64       `json:"i_size"` // bytes
 }
 
 // SuperBlock is the file system that the dentry belongs to.

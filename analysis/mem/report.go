@@ -66,7 +66,7 @@ type Use struct {
 	Bytes int64  `json:"bytes"` // negative where counters say more than there is
 }
 
-// Node is one NUMA node.
+// Node is one NUMA node. Sizes are in bytes.
 type Node struct {
 	Node    int    `json:"node"`
 	Present uint64 `json:"present"`
@@ -74,7 +74,7 @@ type Node struct {
 	Zones   []Zone `json:"zones"`
 }
 
-// Zone is one zone of a node.
+// Zone is one zone of a node. Sizes are in bytes, but for Blocks.
 type Zone struct {
 	Name    string      `json:"name"`
 	Addr    kernel.Addr `json:"addr"` // of the struct zone
@@ -107,21 +107,21 @@ type CPUPages struct {
 type Caller struct {
 	Caller string `json:"caller"`
 	Areas  uint64 `json:"areas"`
-	Bytes  uint64 `json:"bytes"` // of address space
-	Memory uint64 `json:"memory"`
+	Bytes  uint64 `json:"bytes"`  // of address space
+	Memory uint64 `json:"memory"` // bytes of pages behind it
 }
 
 // HugePool are the huge pages of one size.
 type HugePool struct {
-	PageSize   uint64 `json:"page_size"`
-	Total      uint64 `json:"total"` // pages
+	PageSize   uint64 `json:"page_size"` // bytes
+	Total      uint64 `json:"total"`     // pages
 	Free       uint64 `json:"free"`
 	Reserved   uint64 `json:"reserved"`
 	Surplus    uint64 `json:"surplus"`
 	Overcommit uint64 `json:"overcommit"`
 }
 
-// SwapArea is a swap file or partition.
+// SwapArea is a swap file or partition. Sizes are in bytes.
 type SwapArea struct {
 	Addr     kernel.Addr `json:"addr"`           // of the struct swap_info_struct
 	Path     string      `json:"path,omitempty"` // of its file

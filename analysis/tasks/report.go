@@ -238,11 +238,11 @@ type Group struct {
 	Quota     uint64       `json:"quota_ns"`
 	Period    uint64       `json:"period_ns"`
 	Burst     uint64       `json:"burst_ns"`
-	Left      uint64       `json:"left_ns"` // of the quota, in the common pool
-	Periods   uint64       `json:"nr_periods"`
-	Throttles uint64       `json:"nr_throttled"`
-	Time      uint64       `json:"throttled_ns"`
-	Throttled bool         `json:"throttled"` // on some processor, by itself or by a group above
+	Left      uint64       `json:"left_ns"`      // of the quota, in the common pool
+	Periods   uint64       `json:"nr_periods"`   // that passed while it wanted to run
+	Throttles uint64       `json:"nr_throttled"` // in so many of these it was throttled
+	Time      uint64       `json:"throttled_ns"` // for so long
+	Throttled bool         `json:"throttled"`    // on some processor, by itself or by a group above
 	Queues    []GroupQueue `json:"queues"`
 }
 

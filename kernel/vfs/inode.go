@@ -18,14 +18,14 @@ type inodeLayout struct {
 	Super         kernel.U64  `kernel:"i_sb"`
 }
 
-// Inode is one struct inode, decoded.
+// Inode is one struct inode (include/linux/fs.h), decoded.
 type Inode struct {
 	Addr   uint64 // virtual address
 	Mode   uint32 // i_mode: type and permissions as in stat(2)
 	Number uint64 // i_ino
 	Links  uint32 // i_nlink
 	Count  int32  // references
-	Bytes  int64  // i_size
+	Bytes  int64  // i_size, in bytes
 	State  uint64 // i_state, bits of the kernel's I_*
 	Super  uint64 // i_sb
 }
