@@ -37,7 +37,9 @@ func (r *Reader) resolveCounters() error {
 	return nil
 }
 
-// Counter is one counter of a memory cgroup. Sizes are in bytes.
+// Counter is one counter of a memory cgroup: struct page_counter
+// (include/linux/page_counter.h) since 3.19, res_counter before. Sizes are in
+// bytes.
 type Counter struct {
 	Usage  uint64
 	Max    uint64 // the limit, 0 for none

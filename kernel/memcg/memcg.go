@@ -85,7 +85,8 @@ func New(k *kernel.Kernel) (*Reader, error) {
 	return r, err
 }
 
-// Group is one memory cgroup.
+// Group is one memory cgroup: struct mem_cgroup (include/linux/memcontrol.h,
+// mm/memcontrol.c before 4.3). Addresses are kernel virtual ones.
 type Group struct {
 	Addr   uint64 // virtual address of the struct mem_cgroup
 	Cgroup uint64 // virtual address of its struct cgroup

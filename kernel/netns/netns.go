@@ -27,7 +27,7 @@ type netLayout struct {
 	Inum          kernel.U32    `kernel:"ns.inum|proc_inum,optional"`
 }
 
-// Net is one network namespace.
+// Net is one network namespace: struct net (include/net/net_namespace.h).
 type Net struct {
 	Addr  uint64 // virtual address of the struct net
 	Inum  uint32 // inode number, as in readlink /proc/PID/ns/net; 0 before 3.8, which has none

@@ -41,7 +41,7 @@ type pageLayout struct {
 	TypeMember    kernel.Offset `kernel:"page_type,optional"`
 }
 
-// Page is one struct page, decoded.
+// Page is one struct page (include/linux/mm_types.h), decoded.
 type Page struct {
 	PFN      uint64
 	Addr     uint64 // virtual address of the struct page

@@ -65,7 +65,8 @@ func (r *Reader) queueOf(queues uint64, cpu int) (uint64, error) {
 // HasBandwidth tells whether the kernel can throttle groups.
 func (r *Reader) HasBandwidth() bool { return r.group.ok }
 
-// Group is a group of tasks with a quota. Times are in ns.
+// Group is a group of tasks with a quota: struct task_group and its
+// cfs_bandwidth (kernel/sched/sched.h, since 3.2). Times are in ns.
 type Group struct {
 	Addr      uint64 // virtual address of the struct task_group
 	Cgroup    uint64 // of its struct cgroup; 0 for the root's and for an autogroup
@@ -82,7 +83,8 @@ type Group struct {
 	Queues []GroupQueue // those of processors where it is throttled or has tasks
 }
 
-// GroupQueue is a group's queue on one processor.
+// GroupQueue is a group's queue on one processor: struct cfs_rq
+// (kernel/sched/sched.h).
 type GroupQueue struct {
 	CPU       int
 	Addr      uint64 // virtual address of the struct cfs_rq

@@ -95,7 +95,8 @@ type Entry struct {
 	Deadline uint64 // of a deadline task; clock of the run queue, ns
 }
 
-// Queue is a processor's run queue.
+// Queue is a processor's run queue: struct rq (kernel/sched/sched.h,
+// kernel/sched.c before 3.3).
 type Queue struct {
 	CPU             int
 	Addr            uint64 // virtual address of the struct rq

@@ -9,7 +9,9 @@ import (
 	"github.com/kmortem/mortem/kernel/page"
 )
 
-// Slab is one slab of a cache: a run of 1<<Order pages.
+// Slab is one slab of a cache: a run of 1<<Order pages, described by struct
+// slab (mm/slab.h) since 5.17 and by struct page (include/linux/mm_types.h)
+// before.
 type Slab struct {
 	Cache   *Cache
 	Page    uint64 // virtual address of its first struct page (struct slab since 5.17)

@@ -54,7 +54,8 @@ type Allocations struct {
 	broken  error // the end of a broken list of caches
 }
 
-// Cache is one slab cache: struct kmem_cache.
+// Cache is one slab cache: struct kmem_cache (include/linux/slub_def.h and
+// slab_def.h, mm/slab.h since 6.8).
 type Cache struct {
 	Addr       uint64 // virtual address of the struct kmem_cache
 	Name       string // escaped

@@ -30,7 +30,8 @@ type credLayout struct {
 	Groups        kernel.U64   `kernel:"group_info,optional"`
 }
 
-// Credentials are who a task is, by the ids of the first user namespace.
+// Credentials are who a task is, by the ids of the first user namespace: struct
+// cred (include/linux/cred.h).
 type Credentials struct {
 	UID, EUID, SUID, FSUID uint32
 	GID, EGID, SGID, FSGID uint32

@@ -115,7 +115,8 @@ func tickLength(k *kernel.Kernel) uint64 {
 	return ns
 }
 
-// More is what a task_struct says beyond Task. Times are in ns.
+// More is what a task_struct says beyond Task. Times are in ns, addresses
+// kernel virtual ones.
 type More struct {
 	Parent, Leader uint64 // virtual addresses of task_structs
 	ExitCode       int32  // as wait(2) tells it
@@ -154,7 +155,8 @@ type More struct {
 	cred, cgroups uint64
 }
 
-// Deadline are the parameters of SCHED_DEADLINE, in ns.
+// Deadline are the parameters of SCHED_DEADLINE, in ns: struct sched_dl_entity
+// (include/linux/sched.h, since 3.14).
 type Deadline struct {
 	Runtime, Deadline, Period uint64
 	Throttled                 bool // its runtime is used up until the next period

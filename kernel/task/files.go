@@ -55,7 +55,7 @@ func (f *filesReader) resolve(k *kernel.Kernel) error {
 	return nil
 }
 
-// File is one open file.
+// File is one open file: a struct file (include/linux/fs.h).
 type File struct {
 	FD     int
 	Addr   uint64 // virtual address of the struct file
@@ -69,7 +69,8 @@ type File struct {
 // and 2^20 as a rule.
 const maxFiles = 1 << 24
 
-// Descriptor is one that is open.
+// Descriptor is one that is open: an entry of struct fdtable
+// (include/linux/fdtable.h).
 type Descriptor struct {
 	FD   int
 	File uint64 // virtual address of the struct file

@@ -56,7 +56,8 @@ func (m *mmReader) resolve(r *Reader) error {
 	return m.k.Resolve(&m.counter)
 }
 
-// Memory is an address space, in pages.
+// Memory is an address space, in pages: struct mm_struct
+// (include/linux/mm_types.h).
 type Memory struct {
 	Addr  uint64 // virtual address of the mm_struct
 	Total uint64 // mapped (VSZ)

@@ -19,7 +19,8 @@ type nsproxyLayout struct {
 	Cgroup        kernel.U64 `kernel:"cgroup_ns,optional"`
 }
 
-// Namespace is one that a task is in.
+// Namespace is one that a task is in, by struct nsproxy
+// (include/linux/nsproxy.h), its credentials or its struct pid.
 type Namespace struct {
 	Kind string // as in /proc/PID/ns: "net", "pid", …
 	Addr uint64 // virtual address of the structure

@@ -236,7 +236,8 @@ func (p *pidReader) hashTable() (table, shift, first uint64, err error) {
 	return table, shift, first, err
 }
 
-// Number is a task's number in one pid namespace.
+// Number is a task's number in one pid namespace: struct upid
+// (include/linux/pid.h).
 type Number struct {
 	Namespace uint64 // virtual address of the struct pid_namespace
 	PID       int32

@@ -15,7 +15,8 @@ type rqLayout struct {
 	Idle          kernel.U64 `kernel:"idle"`
 }
 
-// CPU is who runs on a processor, by its run queue.
+// CPU is who runs on a processor, by its run queue, struct rq
+// (kernel/sched/sched.h, kernel/sched.c before 3.3).
 type CPU struct {
 	Number  int
 	Current uint64 // virtual address of the task_struct that runs

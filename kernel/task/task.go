@@ -91,7 +91,8 @@ func (r *Reader) Kernel() *kernel.Kernel { return r.k }
 
 func (r *Reader) byHead() bool { return r.task.ThreadNode.Has() && r.signal.ThreadHead.Has() }
 
-// Task is one thread.
+// Task is one thread: its struct task_struct (include/linux/sched.h). Addresses
+// are kernel virtual ones.
 type Task struct {
 	Addr    uint64 // virtual address of the task_struct
 	PID     int32  // thread id in the first pid namespace

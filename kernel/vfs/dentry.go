@@ -38,7 +38,8 @@ type dentryLayout struct {
 // childrenAreHlist tells the two forms of the list of children apart.
 func (l *dentryLayout) childrenAreHlist() bool { return l.Children.Path() == "d_children.first" }
 
-// Dentry is one struct dentry, decoded. Addresses are kernel virtual ones.
+// Dentry is one struct dentry (include/linux/dcache.h), decoded. Addresses are
+// kernel virtual ones.
 type Dentry struct {
 	Addr   uint64
 	Flags  uint32 // d_flags; see FS.FlagNames

@@ -82,7 +82,9 @@ func (m *mountLayout) resolve(k *kernel.Kernel) error {
 	return nil
 }
 
-// Mount is one mount, decoded. Addresses are kernel virtual ones.
+// Mount is one struct mount (fs/mount.h; struct vfsmount of
+// include/linux/mount.h before 3.3), decoded. Addresses are kernel virtual
+// ones.
 type Mount struct {
 	Addr       uint64 // of the struct mount, or of the struct vfsmount before 3.3
 	ID         int32  // mnt_id, as in /proc/PID/mountinfo

@@ -37,7 +37,8 @@ type fsTypeLayout struct {
 	Name          kernel.U64 `kernel:"name"`
 }
 
-// SuperBlock is one struct super_block, decoded.
+// SuperBlock is one struct super_block (include/linux/fs.h), decoded. Addresses
+// are kernel virtual ones.
 type SuperBlock struct {
 	Addr   uint64 // virtual address
 	ID     string // s_id: a device name or the file system's own, escaped

@@ -58,7 +58,8 @@ type nodeLayout struct {
 	Busy          kernel.Offset `kernel:"busy.head"`
 }
 
-// Area is one area in use.
+// Area is one area in use: struct vmap_area and vm_struct
+// (include/linux/vmalloc.h).
 type Area struct {
 	Start, End uint64 // virtual addresses; End counts the guard page as well
 	Size       uint64 // bytes, the guard page included; of a mere range (vm_map_ram) its length

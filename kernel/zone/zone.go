@@ -169,7 +169,8 @@ func (r *Reader) resolveZone() error {
 	return nil
 }
 
-// Node is one NUMA node, by kernel virtual address.
+// Node is one NUMA node, by kernel virtual address: struct pglist_data
+// (include/linux/mmzone.h).
 type Node struct {
 	ID      int
 	Addr    uint64 // of the struct pglist_data
@@ -181,8 +182,8 @@ type Node struct {
 	stat []int64
 }
 
-// Zone is one zone of a node. All sizes are in pages, addresses are kernel
-// virtual ones.
+// Zone is one zone of a node: struct zone (include/linux/mmzone.h). All sizes
+// are in pages, addresses are kernel virtual ones.
 type Zone struct {
 	Node    int
 	Index   int // in enum zone_type
