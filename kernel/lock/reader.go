@@ -112,7 +112,8 @@ type builder struct {
 	spin   *spinForm
 
 	works       *workForm // nil until the workers were collected
-	queues      []uint64  // workqueues
+	oldWork     *oldWorkForm
+	queues      []uint64 // workqueues
 	workerList  []worker
 	filesOf     *fileForm
 	rtNodes     map[uint64]int // waits, by the node in the queue of an rt_mutex
@@ -144,6 +145,7 @@ type lockExtra struct {
 	ring      *ring
 	work      uint64
 	wq        uint64
+	wqLists   map[uint64]bool // struct cpu_workqueue_structs
 	pipe      uint64
 	pipeWrite bool   // for room to write
 	pipeFile  uint64 // a struct file of it that someone has open

@@ -24,6 +24,7 @@ type found struct {
 	text   string
 	// What the kind's own code wants to know later.
 	work, wq, pipe, fileWaiter uint64
+	wqList                     uint64 // the struct cpu_workqueue_struct of a work
 	id                         uint64 // tells apart what has the same address
 	purpose                    string
 	rtBase                     uint64 // the rt_mutex in a lock of PREEMPT_RT
@@ -601,6 +602,12 @@ func (b *builder) addWait(s *stack, f found, w Wait) {
 	}
 	x.work, x.wq, x.pipe, x.fileWaiter = max(x.work, f.work), max(x.wq, f.wq), max(x.pipe, f.pipe), max(x.fileWaiter, f.fileWaiter)
 	x.pipeWrite, x.rtBase = x.pipeWrite || f.pipeWrite, max(x.rtBase, f.rtBase)
+	if f.wqList != 0 {
+		if x.wqLists == nil {
+			x.wqLists = map[uint64]bool{}
+		}
+		x.wqLists[f.wqList] = true
+	}
 	if x.waiting == nil {
 		x.waiting = map[int]bool{}
 	}

@@ -157,7 +157,9 @@ func (b *builder) workWait(s *stack, f *found, i int) {
 	done := f.addr
 	f.kind, f.frame, f.ring, f.pos = Work, i, nil, -1
 	if !form.ok {
-		b.workByArgument(s, f, i)
+		if !b.oldBarrier(s, f) {
+			b.workByArgument(s, f, i)
+		}
 		return
 	}
 	barrier := done - form.barrierDone
@@ -209,6 +211,10 @@ func (b *builder) workqueueWait(s *stack, f *found, i int) {
 	form := b.allWorkers()
 	flusher := f.addr - form.flusherDone
 	f.kind, f.frame, f.ring, f.pos = Workqueue, i, nil, -1
+	if !form.ok && b.oldWorks().ok {
+		b.oldWorkqueueWait(s, f, i)
+		return
+	}
 	for _, wq := range b.queues {
 		if first, ok := b.uint64At(wq + form.wqFirst); ok && first == flusher {
 			f.addr, f.method = wq, ByWaitList
@@ -230,6 +236,10 @@ func (b *builder) workqueueWait(s *stack, f *found, i int) {
 func (b *builder) workHolders(i int) {
 	l := &b.snap.Locks[i]
 	form := b.allWorkers()
+	if !form.ok && b.oldWorks().ok {
+		b.oldWorkHolder(i)
+		return
+	}
 	if !form.ok {
 		l.NoHolder = "the kernel's workqueues are of a form that is not known"
 		return
