@@ -121,6 +121,8 @@ func printFile(w *printer, r *info.Report) {
 		whole = "yes, every page was read"
 	case p != nil && p.Codecs != nil:
 		whole = "yes, by its headers and page descriptors (--verify reads every page)"
+	case p == nil:
+		whole = "yes, by its headers (--verify reads every page)"
 	}
 	w.line("complete\t%s", whole)
 }
