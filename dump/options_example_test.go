@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"sync/atomic"
 
+	"github.com/klauspost/compress/gzip"
+
 	"github.com/kmortem/mortem/dump"
 	"github.com/kmortem/mortem/dump/dumpwriter"
 )
@@ -64,29 +66,31 @@ func ExampleWithContext() {
 	// Output: given up: true
 }
 
-// The headers of a raw image say nothing: VMCOREINFO is looked for in memory, in
-// all of it where there is none.
+// Unpacking a large file takes a while.
 func ExampleWithProgress() {
 	dir, remove, err := exampleDir()
 	if err != nil {
 		log.Fatal(err)
 	}
 	defer remove()
-	path := filepath.Join(dir, "zeros.raw")
-	if err := errors.Join(os.WriteFile(path, nil, 0o600), os.Truncate(path, 96<<20)); err != nil {
+	var packed bytes.Buffer
+	w, err := gzip.NewWriterLevel(&packed, gzip.NoCompression)
+	if err != nil {
 		log.Fatal(err)
 	}
-	img, err := dump.Open([]string{path}, dump.WithRawMemory(0), dump.WithProgress(func(p dump.Progress) {
-		fmt.Printf("%s: %d of %d MiB\n", p.What, p.Done>>20, p.Total>>20)
+	_, err = w.Write(make([]byte, 9<<20))
+	path := filepath.Join(dir, "memory.raw.gz")
+	if err := errors.Join(err, w.Close(), os.WriteFile(path, packed.Bytes(), 0o600)); err != nil {
+		log.Fatal(err)
+	}
+	img, err := dump.Open([]string{path}, dump.WithRawMemory(0), dump.WithCacheDir(dir), dump.WithProgress(func(p dump.Progress) {
+		fmt.Printf("%s: %d of %d MiB\n", filepath.Base(p.What), p.Done>>20, p.Total>>20)
 	}))
 	if err != nil {
 		log.Fatal(err)
 	}
 	defer img.Close()
-	fmt.Println("found:", img.Facts().VMCoreInfo != nil)
-	// Output:
-	// looking for VMCOREINFO in memory: 64 of 96 MiB
-	// found: false
+	// Output: memory.raw.gz: 8 of 9 MiB
 }
 
 // A program that knows the kernel already need not wait for the search.
