@@ -24,7 +24,7 @@ type Options struct {
 
 	Table   hashtable.Options // what the types of the expressions do not say
 	Top     int               // chains to list of each table; 0 means 3, negative all (up to chains.MaxRanked)
-	Entries int               // entries to list of each chain; 0 means 4, negative means all
+	Entries int               // entries to list of each chain; negative means all
 	Workers int               // goroutines; 0 means one a processor
 
 	// Progress, if set, is told from several goroutines how many of the tables'
@@ -69,9 +69,6 @@ func (t *Table) beyond() int { return max(t.Longest-t.ExpectedLongest, 0) }
 func (o *Options) setDefaults() {
 	if o.Top == 0 {
 		o.Top = 3
-	}
-	if o.Entries == 0 {
-		o.Entries = 4
 	}
 	if o.Workers <= 0 {
 		o.Workers = runtime.GOMAXPROCS(0)

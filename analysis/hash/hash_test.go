@@ -28,7 +28,7 @@ func analyze(t *testing.T, k *kernel.Kernel, opt hash.Options) *hash.Report {
 // that were planted, and agrees with what package dcache walks.
 func TestAll(t *testing.T) {
 	fs := kerneltest.MainFS(t)
-	r := analyze(t, fs.Kernel(), hash.Options{})
+	r := analyze(t, fs.Kernel(), hash.Options{Entries: 4})
 	d, err := dcache.Analyze(t.Context(), fs, dcache.Options{})
 	if err != nil {
 		t.Fatal(err)

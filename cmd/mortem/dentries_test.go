@@ -130,8 +130,8 @@ func TestCensusJSON(t *testing.T) {
 
 func TestCensusUsage(t *testing.T) {
 	for _, args := range [][]string{
-		{"dentries", "--top", "0"}, {"dentries", "--held", "0"}, {"dentries", "--walk-lru", "0"}, {"dentries", "--pattern", "[a"}, {"dentries", "--dir", "/no/such"},
-		{"dentries", "--sb", "nosuch"}, {"dentries", "--sb", "tmpfs"}, {"dentries", "--fail-on", "never"}, {"inodes", "--held", "0"}, {"inodes", "--fail-on", "never"},
+		{"dentries", "--top", "-1"}, {"dentries", "--held", "-1"}, {"dentries", "--walk-lru", "-2"}, {"dentries", "--pattern", "[a"}, {"dentries", "--dir", "/no/such"},
+		{"dentries", "--sb", "nosuch"}, {"dentries", "--sb", "tmpfs"}, {"dentries", "--fail-on", "never"}, {"inodes", "--held", "few"}, {"inodes", "--fail-on", "never"},
 	} {
 		if status, out, errs := censusOn(t, args[0], args[1:]...); status != exitUsage || out != "" || strings.Count(errs, "\n") != 1 {
 			t.Errorf("%v: status %d, %q, %q", args, status, out, errs)

@@ -58,7 +58,7 @@ func TestHashJSON(t *testing.T) {
 
 func TestHashUsage(t *testing.T) {
 	for _, args := range [][]string{
-		{}, {"nosuch"}, {"inode_hashtable"}, {"init_task"}, {"--all", "tcp"}, {"tcp", "--top", "0"}, {"tcp", "--bits", "40"},
+		{}, {"nosuch"}, {"inode_hashtable"}, {"init_task"}, {"--all", "tcp"}, {"tcp", "--top", "-1"}, {"tcp", "--bits", "40"},
 		{"pid"}, {"jiffies"}, {"css_set_table", "--entry", "struct nosuch.x"}, {"css_set_table", "--head", "nosuch"}, {"--all", "--fail-on", "never"},
 	} {
 		if status, out, errs := hashOn(t, args...); status != exitUsage || out != "" || strings.Count(errs, "\n") != 1 {

@@ -84,6 +84,17 @@ func TestAll(t *testing.T) {
 	}
 }
 
+// TestNoEntries: of the entries, 0 lists none.
+func TestNoEntries(t *testing.T) {
+	vmcore, vmlinux := fixtures.Path(t, kerneltest.Main), fixtures.Path(t, kerneltest.Vmlinux)
+	for n, want := range map[string]bool{"0": false, "1": true, "-1": true} {
+		_, stdout, stderr := mortem(t, "hash", "--json", "--entries", n, "--vmlinux", vmlinux, vmcore, "mount")
+		if got := strings.Contains(stdout, `"entries": [`); got != want || stderr != "" {
+			t.Errorf("--entries %s: entries are listed: %v; %s", n, got, stderr)
+		}
+	}
+}
+
 // lengthOf is the length of an array in JSON, by its path.
 func lengthOf(t *testing.T, text, path string) int {
 	t.Helper()
