@@ -379,7 +379,11 @@ func printLock(w *printer, r *locks.Report, i int, waits, holds []int, f *locksF
 		if hold.Mode != "" {
 			mode = " for " + map[lock.Mode]string{lock.Read: "reading", lock.Write: "writing"}[hold.Mode]
 		}
-		w.line("      %s%s by %s  (by %s)", heldWords[hold.Sure], mode, taskLine(&g.Tasks[hold.Task]), hold.Method)
+		words := heldWords[hold.Sure] + mode + " by"
+		if l.Kind == lock.Pipe {
+			words = "its other end is open in" // which the waiting task itself may have
+		}
+		w.line("      %s %s  (by %s)", words, taskLine(&g.Tasks[hold.Task]), hold.Method)
 	}
 	if len(holds) == 0 && l.NoHolder != "" {
 		w.line("      no holder is known: %s", l.NoHolder)

@@ -21,7 +21,7 @@ func TestLocksOfAllKinds(t *testing.T) {
 		says []string
 	}{
 		{[]string{"locks", "--all"}, []string{"deadlocks: 0", "buffer lock block 8191 of vdb", `workqueue "mortem_waits"`, "folio writeback page 1 of /frozen/written",
-			"folio lock page 2 of /frozen/mapped", "POSIX lock of /mnt/data/ofd-posix", "lease of /mnt/data/lease-read", "pipe /mnt/data/full",
+			"folio lock page 2 of /frozen/mapped", "POSIX lock of /mnt/data/ofd-posix", "lease of /mnt/data/lease-read", "pipe /mnt/data/full", "its other end is open in ",
 			"RCU rcu_state (expedited)", "hlist_bl lock dentry_hashtable[", "lockref d_lockref.lock of /frozen/dir/locked-dentry",
 			"seqlock rename_lock", `queued on the workqueue "mortem_waits", which runs as many as it may`}},
 		{[]string{"locks", "--lock", "mw_slow"}, []string{fmt.Sprintf("held by %d ", roles["work.run"]), "a worker runs it"}},
