@@ -86,15 +86,10 @@ func (h *holders) byTasks(ctx context.Context, fs *vfs.FS) error {
 		h.cover.Fail(fmt.Errorf("who holds a dentry: %w", err))
 		return nil
 	}
-	for t, err := range tasks.All() {
+	all, _ := tasks.Find(h.cover.Fail)
+	for _, t := range all {
 		if ctx.Err() != nil {
 			return ctx.Err()
-		}
-		if err != nil {
-			h.cover.Fail(err)
-		}
-		if t == nil {
-			continue
 		}
 		m, err := h.tasks.More(t)
 		if err != nil {

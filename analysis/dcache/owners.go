@@ -75,24 +75,21 @@ func (o *ownership) listTasks(k *kernel.Kernel) bool {
 		return false
 	}
 	known := make(map[uint64]uint64) // nsproxy to net: threads share them
-	ok := true
-	for t, err := range r.All() {
-		if err == nil {
-			net, seen := known[t.Nsproxy]
-			if !seen {
-				net, err = r.NetNamespace(t)
-				known[t.Nsproxy] = net
+	all, ok := r.Find(o.cover.Fail)
+	for _, t := range all {
+		net, seen := known[t.Nsproxy]
+		if !seen {
+			if net, err = r.NetNamespace(t); err != nil {
+				o.cover.Fail(err)
+				ok = false
 			}
-			if o.tasks[net] == nil {
-				o.tasks[net] = new(members)
-			}
-			o.tasks[net].add(t)
-			o.churn.addTask(t)
+			known[t.Nsproxy] = net
 		}
-		if err != nil {
-			o.cover.Fail(err)
-			ok = false
+		if o.tasks[net] == nil {
+			o.tasks[net] = new(members)
 		}
+		o.tasks[net].add(t)
+		o.churn.addTask(t)
 	}
 	return ok
 }

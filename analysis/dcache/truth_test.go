@@ -62,7 +62,29 @@ func TestOwnersAreTheGuests(t *testing.T) {
 	for _, inode := range truth.Nets.Dying {
 		want[inode] = dcache.OwnerDying
 	}
-	r := analyze(t, kerneltest.MainFS(t), dcache.Options{Entries: -1})
+	opt := dcache.Options{Entries: -1}
+	checkOwners(t, analyze(t, kerneltest.MainFS(t), opt), want, peopled)
+
+	// Where the list of tasks is broken the pid structures tell.
+	hurt := kerneltest.OverlayOn(t, kerneltest.Kernel(t, fixtures.Path(t, kerneltest.Main)))
+	hurt.BreakTaskList()
+	fs, err := vfs.Open(hurt.Open())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := dcache.Analyze(t.Context(), fs, opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Coverage.Complete() {
+		t.Error("nothing is said of the broken list of tasks")
+	}
+	checkOwners(t, r, want, peopled)
+}
+
+func checkOwners(t *testing.T, r *dcache.Report, want map[uint64]dcache.OwnerState, peopled map[uint64]int32) {
+	t.Helper()
+	truth := fixtures.Truth(t, "main")
 	for _, name := range []string{"ipv6", "core"} {
 		_, g := group(t, r, name)
 		if g.Dentries.Total != uint64(len(want)) || len(g.Entries) != len(want) || g.Owners.Sets != len(want) {

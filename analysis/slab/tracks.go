@@ -120,10 +120,9 @@ func (w *tracks) readComms() {
 	if err != nil {
 		return // numbers will do
 	}
-	for t, err := range tasks.All() {
-		if err == nil {
-			w.comms[t.PID] = t.Comm
-		}
+	all, _ := tasks.Find(func(error) {}) // whom it cannot name it gives by number
+	for _, t := range all {
+		w.comms[t.PID] = t.Comm
 	}
 }
 

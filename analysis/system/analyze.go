@@ -198,14 +198,8 @@ func (c *collector) tasks(ctx context.Context) error {
 		}
 		c.running(reader, cpu)
 	}
-	for tk, err := range reader.All() {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if err != nil {
-			c.r.Coverage.Fail(err)
-			continue
-		}
+	all, _ := reader.Find(c.r.Coverage.Fail)
+	for _, tk := range all {
 		count(tk)
 	}
 	c.states(counts)

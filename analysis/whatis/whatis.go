@@ -183,11 +183,8 @@ func (l *looker) tasks(addr uint64) {
 	if t, err := l.k.Type("struct task_struct"); err == nil {
 		size = uint64(t.Size())
 	}
-	for t, err := range r.All() {
-		if err != nil {
-			l.fail(err)
-			continue
-		}
+	all, _ := r.Find(l.fail)
+	for _, t := range all {
 		who := fmt.Sprintf("PID %d (%s)", t.PID, t.Comm)
 		if addr-t.Stack < stack && t.Stack != 0 {
 			a := Answer{Kind: Stack, Name: t.Comm, PID: &t.PID, Start: kernel.Addr(t.Stack), Offset: addr - t.Stack, Size: stack,

@@ -115,3 +115,22 @@ func (o *Overlay) Sweep(ctx context.Context, workers int, fn func(worker int, p 
 	}
 	return err
 }
+
+// BreakTaskList makes the list of tasks lead astray from its head, init_task, on.
+func (o *Overlay) BreakTaskList() {
+	o.t.Helper()
+	k := o.Open()
+	init, err := k.Symbol("init_task")
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	task, err := k.Type("struct task_struct")
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	tasks, err := task.Field("tasks")
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	o.PutUint64(init+uint64(tasks.Offset), 0xdead000000000100) // LIST_POISON1
+}

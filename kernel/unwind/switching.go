@@ -51,8 +51,9 @@ func candidates(list []CPU, tasks *task.Reader) iter.Seq[*task.Task] {
 				return
 			}
 		}
-		for tk, err := range tasks.All() {
-			if err == nil && !yield(tk) {
+		all, _ := tasks.Find(func(error) {}) // who lists them says what is missing
+		for _, tk := range all {
+			if !yield(tk) {
 				return
 			}
 		}
