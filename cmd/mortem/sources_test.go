@@ -69,36 +69,40 @@ func eachKernelCommand(t *testing.T, dump string, visit func(t *testing.T, name 
 	}
 }
 
-// TestSameAnswerFromEverySource: vmlinux, a pack of it, and the dump's own tables
-// lead to the same answer of every command.
+// TestSameAnswerFromEverySource: vmlinux with a module's debug information and a pack
+// of both lead to the same answer of every command; so do vmlinux and the dump's own
+// tables.
 func TestSameAnswerFromEverySource(t *testing.T) {
 	if testing.Short() {
 		t.Skip("short run: every command is run from three sources of debug information")
 	}
 	vmlinux := fixtures.Path(t, kerneltest.Vmlinux)
 	pack := filepath.Join(t.TempDir(), "kernel.mpack")
-	if status, _, stderr := mortem(t, "pack", vmlinux, fixtures.Unpacked(t, "mortem_plant.ko"), "-o", pack); status != exitAnswered {
+	module := fixtures.Unpacked(t, "mortem_plant.ko")
+	if status, _, stderr := mortem(t, "pack", vmlinux, module, "-o", pack); status != exitAnswered {
 		t.Fatalf("pack: status %d, %s", status, stderr)
 	}
 	if st, err := os.Stat(pack); err != nil || st.Size() > 8<<20 {
 		t.Errorf("the pack: %v, %v", st, err)
 	}
 	for boot, dump := range map[string]string{"main": fixtures.Path(t, kerneltest.Main), "kdump": fixtures.Unpacked(t, "kdump/vmcore.kdump")} {
-		t.Run(boot, func(t *testing.T) { sameAnswers(t, dump, vmlinux, pack) })
+		t.Run(boot, func(t *testing.T) {
+			sameAnswers(t, dump, []string{"--vmlinux", vmlinux, "--debug-dir", filepath.Dir(module)}, []string{"--vmlinux", pack})
+			sameAnswers(t, dump, []string{"--vmlinux", vmlinux}, nil)
+		})
 	}
 }
 
-func sameAnswers(t *testing.T, dump, vmlinux, pack string) {
+// sameAnswers compares every command with some flags and with others.
+func sameAnswers(t *testing.T, dump string, flags, other []string) {
 	eachKernelCommand(t, dump, func(t *testing.T, name string, args []string) {
-		status, want, stderr := mortem(t, append(args, "--vmlinux", vmlinux)...)
+		status, want, stderr := mortem(t, append(args, flags...)...)
 		if status == exitUsage || len(want) < 100 {
 			t.Fatalf("%v: status %d, %d bytes, %s; does it need a line in kernelCommands?", args, status, len(want), stderr)
 		}
-		for source, flags := range map[string][]string{"the pack": {"--vmlinux", pack}, "nothing": nil} {
-			again, got, stderr := mortem(t, append(args, flags...)...)
-			if got, want := without(t, got, sourceDependent[name]), without(t, want, sourceDependent[name]); again != status || got != want {
-				t.Errorf("%v from %s: status %d instead of %d, %d bytes instead of %d, %s\n%s", args, source, again, status, len(got), len(want), stderr, firstDifference(got, want))
-			}
+		again, got, stderr := mortem(t, append(args, other...)...)
+		if got, want := without(t, got, sourceDependent[name]), without(t, want, sourceDependent[name]); again != status || got != want {
+			t.Errorf("%v with %q: status %d instead of %d, %d bytes instead of %d, %s\n%s", args, other, again, status, len(got), len(want), stderr, firstDifference(got, want))
 		}
 	})
 }
