@@ -39,12 +39,14 @@ func (k *Kernel) SymbolAt(virt uint64) (sym debuginfo.Symbol, offset uint64, ok 
 	return sym, virt - sym.Addr, true
 }
 
-// ModuleSymbols finds the symbols of loaded modules by runtime virtual address.
+// ModuleSymbols finds the symbols of loaded modules by runtime virtual address, and
+// those of their per-CPU variables by address less a processor's __per_cpu_offset.
 // The module is named also where only the symbol is not known, and empty for an
 // address outside of all modules. It is safe for use by many goroutines;
 // *module.Table is one.
 type ModuleSymbols interface {
 	SymbolAt(virt uint64) (sym debuginfo.Symbol, module string, ok bool)
+	PerCPUAt(addr uint64) (sym debuginfo.Symbol, module string, ok bool)
 }
 
 // SetModules makes SymbolName know the symbols of modules, as module.Attach

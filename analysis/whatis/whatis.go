@@ -148,24 +148,25 @@ func (l *looker) percpu(addr uint64) {
 	a := Answer{Kind: PerCPU, CPU: &v.CPU, Offset: v.Offset, Text: fmt.Sprintf("in the area of CPU %d", v.CPU)}
 	if v.Name != "" {
 		a.Name, a.Size, a.Start = v.Name, v.Size, kernel.Addr(addr-v.Offset)
-		a.Text = fmt.Sprintf("%s of CPU %d", l.variable(v.Name, v.Offset), v.CPU)
+		a.Text = v.In(perCPUMember(&v))
 	}
 	l.add(a)
 }
 
-func (l *looker) variable(name string, off uint64) string {
-	if t, err := l.k.Info().Variable(name); err == nil && int64(off) < t.Size() {
-		if path, _, _ := t.PathAt(int64(off)); path != "" {
+// perCPUMember is a per-CPU variable with the member that was asked for.
+func perCPUMember(v *variable.PerCPU) string {
+	if v.Type != nil {
+		if path, _, _ := v.Type.PathAt(int64(v.Offset)); path != "" {
 			if path[0] == '[' {
-				return name + path
+				return v.Name + path
 			}
-			return name + "." + path
+			return v.Name + "." + path
 		}
 	}
-	if off != 0 {
-		return fmt.Sprintf("%s+%#x", name, off)
+	if v.Offset != 0 {
+		return fmt.Sprintf("%s+%#x", v.Name, v.Offset)
 	}
-	return name
+	return v.Name
 }
 
 // tasks looks for the address in tasks' stacks and structures.

@@ -61,14 +61,13 @@ func (n *namer) inPerCPU(l *Lock, addr uint64) bool {
 	if !ok || v.Name == "" {
 		return false
 	}
-	t, _ := n.b.k.Info().Variable(v.Name) // nil where it is not known
-	name := variableMember(t, v.Name, v.Offset)
+	name := variableMember(v.Type, v.Name, v.Offset)
 	if name == "" {
 		if name = v.Name; v.Offset != 0 {
 			name += fmt.Sprintf("+%#x", v.Offset)
 		}
 	}
-	l.Symbol = fmt.Sprintf("%s of CPU %d", name, v.CPU)
+	l.Symbol = v.In(name)
 	l.Object = &Object{Addr: kernel.Addr(addr - v.Offset), By: fmt.Sprintf("area of CPU %d", v.CPU)}
 	return true
 }

@@ -42,9 +42,10 @@ const (
 
 // Symbols returns the symbols that the kernel keeps of a module, with runtime addresses,
 // in ascending order, without those that only mark code and data; of several at one
-// address the one that the kernel names it by comes first. Kernels without
+// address the one that the kernel names it by comes first. The addresses of per-CPU
+// variables are those in Module.PerCPU. Kernels without
 // CONFIG_KALLSYMS_ALL keep functions only. The size of a symbol is the distance to the
-// next one, or to the end of the module's code. The error wraps a *kernel.ReadError where
+// next one, or to the end of the module's code, data or per-CPU variables. The error wraps a *kernel.ReadError where
 // its tables cannot be read.
 func (r *Reader) Symbols(m *Module) ([]debuginfo.Symbol, error) {
 	if m.symbols == 0 || m.symtab == 0 || m.strtab == 0 {
@@ -153,6 +154,9 @@ func (m *Module) resize(list []debuginfo.Symbol) {
 		}
 		region, ok := m.Region(list[i].Addr)
 		if !ok {
+			region.Range = m.PerCPU
+		}
+		if !region.Contains(list[i].Addr) {
 			continue
 		}
 		end := region.Addr + region.Size

@@ -19,6 +19,7 @@ type Table struct {
 	once    sync.Once
 	modules []*entry
 	regions []region // ascending by address
+	percpu  []region // Module.PerCPU, ascending
 	err     error
 }
 
@@ -74,21 +75,31 @@ func (t *Table) load() {
 			for _, r := range m.Regions {
 				t.regions = append(t.regions, region{r.Range, e})
 			}
+			if m.PerCPU.Size > 0 {
+				t.percpu = append(t.percpu, region{m.PerCPU, e})
+			}
 		}
-		slices.SortFunc(t.regions, func(a, b region) int { return cmp.Compare(a.Addr, b.Addr) })
+		byAddr := func(a, b region) int { return cmp.Compare(a.Addr, b.Addr) }
+		slices.SortFunc(t.regions, byAddr)
+		slices.SortFunc(t.percpu, byAddr)
 	})
 }
 
 func (t *Table) entry(virt uint64) *entry {
 	t.load()
-	i, exact := slices.BinarySearchFunc(t.regions, virt, func(r region, virt uint64) int { return cmp.Compare(r.Addr, virt) })
+	return find(t.regions, virt)
+}
+
+// find is the module whose region an address lies in, nil where there is none.
+func find(list []region, addr uint64) *entry {
+	i, exact := slices.BinarySearchFunc(list, addr, func(r region, addr uint64) int { return cmp.Compare(r.Addr, addr) })
 	if !exact {
 		i--
 	}
-	if i < 0 || !t.regions[i].Contains(virt) {
+	if i < 0 || !list[i].Contains(addr) {
 		return nil
 	}
-	return t.regions[i].of
+	return list[i].of
 }
 
 // list is the module's symbols. Those that cannot be read are as if there were
@@ -118,7 +129,26 @@ func (t *Table) SymbolAt(virt uint64) (sym debuginfo.Symbol, module string, ok b
 	if e == nil {
 		return debuginfo.Symbol{}, "", false
 	}
-	list := e.list(t.reader)
+	sym, ok = e.symbolAt(t.reader, virt)
+	return sym, e.Name, ok
+}
+
+// PerCPUAt returns the symbol of a module's per-CPU variable that an address lies in,
+// which is one of a processor's copy less that processor's __per_cpu_offset, and its
+// module. It implements kernel.ModuleSymbols.
+func (t *Table) PerCPUAt(addr uint64) (sym debuginfo.Symbol, module string, ok bool) {
+	t.load()
+	e := find(t.percpu, addr)
+	if e == nil {
+		return debuginfo.Symbol{}, "", false
+	}
+	sym, ok = e.symbolAt(t.reader, addr)
+	return sym, e.Name, ok
+}
+
+// symbolAt is the symbol of the module's that an address lies in.
+func (e *entry) symbolAt(r *Reader, virt uint64) (debuginfo.Symbol, bool) {
+	list := e.list(r)
 	after, _ := slices.BinarySearchFunc(list, virt, func(s debuginfo.Symbol, virt uint64) int {
 		if s.Addr <= virt {
 			return -1
@@ -130,9 +160,9 @@ func (t *Table) SymbolAt(virt uint64) (sym debuginfo.Symbol, module string, ok b
 		i-- // the first of several is the kernel's choice
 	}
 	if i < 0 || virt-list[i].Addr >= list[i].Size {
-		return debuginfo.Symbol{}, e.Name, false
+		return debuginfo.Symbol{}, false
 	}
-	return list[i], e.Name, true
+	return list[i], true
 }
 
 // Lookup returns the symbol of a name, which may be "module:name", with its

@@ -58,12 +58,21 @@ type PerCPU struct {
 	// Name is the variable's, empty where there is no symbol; Offset is how far an
 	// address lies in it, or in the processor's area where it has no name.
 	Name   string
+	Module string // empty for one of the kernel's image
 	Offset uint64
-	Size   uint64 // bytes
+	Size   uint64      // bytes; 0 where it is not known
+	Type   *ctype.Type // nil where it is not known
 }
 
-// PerCPUAt finds the copies of static per-CPU variables that a kernel virtual address
-// lies in: one, or none.
+// In is a name of the variable's, such as one with a member, with the module that it is
+// of, as SymbolName has it, and the processor.
+func (v *PerCPU) In(name string) string {
+	of := kernel.Variable{Module: v.Module}
+	return fmt.Sprintf("%s of CPU %d", of.In(name), v.CPU)
+}
+
+// PerCPUAt finds the copies of static per-CPU variables, of the kernel or of a module,
+// that a kernel virtual address lies in: one, or none.
 func PerCPUAt(k *kernel.Kernel, addr uint64) (PerCPU, bool) {
 	start, err1 := k.Symbol("__per_cpu_start")
 	end, err2 := k.Symbol("__per_cpu_end")
@@ -71,21 +80,37 @@ func PerCPUAt(k *kernel.Kernel, addr uint64) (PerCPU, bool) {
 		return PerCPU{}, false
 	}
 	for _, area := range k.CPUAreas() {
-		at := start + area.Offset
-		if addr < at || addr-at >= end-start {
-			continue
+		if at := start + area.Offset; addr >= at && addr-at < end-start {
+			return perCPUOfKernel(k, area, start, addr-at), true
 		}
-		v := PerCPU{CPU: area.CPU, Offset: addr - at}
-		variable := start + addr - at
-		if k.Runtime(variable) != variable { // those low in the address space are not moved
-			variable -= k.Offset()
+		if v, ok := k.ModulePerCPUAt(addr - area.Offset); ok {
+			p := PerCPU{CPU: area.CPU, Name: v.Name, Module: v.Module, Offset: addr - area.Offset - v.Addr, Type: v.Type}
+			if v.Type != nil {
+				p.Size = uint64(max(v.Type.Size(), 0))
+			}
+			return p, true
 		}
-		if sym, ok := k.Info().Symbols().Containing(variable); ok {
-			v.Name, v.Offset, v.Size = sym.Name, variable-sym.Addr, sym.Size
-		}
-		return v, true
 	}
 	return PerCPU{}, false
+}
+
+// perCPUOfKernel is what a processor's copy of the kernel's own per-CPU variables, which
+// begin at a symbol, has at an offset.
+func perCPUOfKernel(k *kernel.Kernel, area kernel.CPUArea, start, off uint64) PerCPU {
+	v := PerCPU{CPU: area.CPU, Offset: off}
+	at := start + off
+	if k.Runtime(at) != at { // those low in the address space are not moved
+		at -= k.Offset()
+	}
+	sym, ok := k.Info().Symbols().Containing(at)
+	if !ok {
+		return v
+	}
+	v.Name, v.Offset, v.Size = sym.Name, at-sym.Addr, sym.Size
+	if t, err := k.Info().Variable(sym.Name); err == nil && int64(v.Offset) < t.Size() {
+		v.Type = t
+	}
+	return v
 }
 
 // Scan goes over the constants and variables of the kernel and of its modules, some
