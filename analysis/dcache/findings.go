@@ -149,8 +149,8 @@ func sysctlChain(r *Report, c *Chain, g *Group) finding.Finding {
 	if g.Pins != nil && len(g.Pins.Leaves) > 0 {
 		leaf := g.Pins.Leaves[0]
 		f.Evidence = append(f.Evidence, finding.Evidence{
-			Fact: fmt.Sprintf("what keeps them: below %d of %d entries looked into there are dentries; most often %s (%s%d times, %d on the LRU and reclaimable, %d in use)",
-				g.Pins.Directories, g.Pins.Sampled, leaf.Path, g.Pins.AtLeast(), leaf.Count, leaf.Reclaimable, leaf.Held),
+			Fact: fmt.Sprintf("what keeps them: below %d of %d entries looked into there are dentries; most often %s (%s, %d on the LRU and reclaimable, %d in use)",
+				g.Pins.Directories, g.Pins.Sampled, leaf.Path, g.Pins.Times(&leaf), leaf.Reclaimable, leaf.Held),
 			Command: fmt.Sprintf("dcache --min-length %d", c.Length),
 		})
 	}

@@ -4,6 +4,8 @@
 package dcache
 
 import (
+	"fmt"
+
 	"github.com/kmortem/mortem/analysis/finding"
 	"github.com/kmortem/mortem/kernel"
 )
@@ -113,12 +115,15 @@ type Pins struct {
 	Leaves      []Leaf `json:"leaves"`      // the ends of the trees below, the most frequent first
 }
 
-// AtLeast is what to say in front of what a leaf counts.
-func (p *Pins) AtLeast() string {
-	if p.Cut > 0 {
-		return "at least "
+// Times says how often a leaf was seen.
+func (p *Pins) Times(l *Leaf) string {
+	switch {
+	case p.Cut > 0:
+		return fmt.Sprintf("at least %d times", l.Count)
+	case l.Count == 1:
+		return "once"
 	}
-	return ""
+	return fmt.Sprintf("%d times", l.Count)
 }
 
 // Leaf is the end of a tree below a directory.

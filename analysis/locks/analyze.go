@@ -99,17 +99,17 @@ func (b *builder) watch(ctx context.Context, unwinder *stacks.Tasks, most int) e
 
 // namesIn finds tasks and symbols of a kernel.
 func namesIn(k *kernel.Kernel) names {
-	return names{symbol: k.Symbol, task: func(pid int32, addr uint64) (string, bool) {
+	return names{symbol: k.Symbol, task: func(pid int32, addr uint64) (comm string, ok, whole bool) {
 		tasks, err := task.New(k)
 		if err != nil {
-			return "", false
+			return "", false, false
 		}
-		list, _ := tasks.Find(func(error) {}) // they were told before
+		list, whole := tasks.Find(func(error) {}) // they were told before
 		for _, t := range list {
 			if t.PID == pid || t.Addr == addr {
-				return t.Comm, true
+				return t.Comm, true, whole
 			}
 		}
-		return "", false
+		return "", false, whole
 	}}
 }

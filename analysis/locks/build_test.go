@@ -267,9 +267,9 @@ func TestChoose(t *testing.T) {
 	}
 }
 
-// nothing is a kernel with one more task and one more variable.
+// nothing is a kernel with one more task, one that may be there, and one more variable.
 var nothing = names{
-	task: func(pid int32, _ uint64) (string, bool) { return "idler", pid == 77 },
+	task: func(pid int32, _ uint64) (string, bool, bool) { return "idler", pid == 77, pid != 78 },
 	symbol: func(name string) (uint64, error) {
 		if name == "free_lock" {
 			return 0xffffffff82345678, nil
@@ -294,6 +294,10 @@ func TestChooseOthers(t *testing.T) {
 		if _, err := newBuilder(&abba().s).choose(nothing, opt); !errors.Is(err, kernel.ErrNotFound) {
 			t.Errorf("%+v: %v", opt, err)
 		}
+	}
+	// nothing says that 78 was looked for among tasks that could not be listed whole.
+	if _, err := newBuilder(&abba().s).choose(nothing, Options{Tasks: []string{"78"}}); !strings.Contains(err.Error(), "could not be listed whole") {
+		t.Error(err)
 	}
 }
 

@@ -51,7 +51,7 @@ func (b *builder) choose(names names, opt Options) (*selection, error) {
 
 // names tells what there is in the dump besides the graph.
 type names struct {
-	task   func(pid int32, addr uint64) (string, bool) // its name
+	task   func(pid int32, addr uint64) (comm string, ok, whole bool) // whole: all tasks were looked at
 	symbol func(name string) (uint64, error)
 }
 
@@ -78,8 +78,11 @@ func (s *selection) addTask(names names, name string) error {
 	if found {
 		return nil
 	}
-	comm, ok := names.task(int32(pid), addr)
-	if !ok {
+	comm, ok, whole := names.task(int32(pid), addr)
+	switch {
+	case !ok && !whole:
+		return unknown(fmt.Sprintf("no task %s is found in the dump, whose tasks could not be listed whole", name))
+	case !ok:
 		return unknown(fmt.Sprintf("there is no task %s in the dump: a thread id or the address of a task_struct is wanted", name))
 	}
 	s.b.r.Apart = append(s.b.r.Apart, fmt.Sprintf("task %s %q neither waits for a lock nor is known to hold one that others wait for", name, comm))

@@ -110,8 +110,9 @@ func printGroup(w *printer, g *dcache.Group) {
 		printOwners(w, g.Owners)
 	}
 	if g.Pins != nil {
-		for _, l := range g.Pins.Leaves {
-			w.line("    kept by %s: %s%d times below the %d looked into; reclaimable %d, in use %d", l.Path, g.Pins.AtLeast(), l.Count, g.Pins.Sampled, l.Reclaimable, l.Held)
+		for i := range g.Pins.Leaves {
+			l := &g.Pins.Leaves[i]
+			w.line("    kept by %s: %s below the %d looked into; reclaimable %d, in use %d", l.Path, g.Pins.Times(l), g.Pins.Sampled, l.Reclaimable, l.Held)
 		}
 	}
 	if len(g.Entries) > 0 && (len(g.Entries) > 1 || g.Owners != nil) {
