@@ -109,7 +109,11 @@ func TestKdump(t *testing.T) {
 }
 
 func TestKdumpCodecs(t *testing.T) {
-	for _, pageSize := range []int{4096, 65536} {
+	sizes := []int{4096, 65536}
+	if testing.Short() {
+		sizes = sizes[:1]
+	}
+	for _, pageSize := range sizes {
 		mem := testMachine(pageSize)
 		if pageSize > 4096 { // a smaller machine of larger pages
 			maps.DeleteFunc(mem, func(pfn uint64, _ []byte) bool { return pfn >= 300 })

@@ -17,6 +17,9 @@ import (
 // whole, into the formats of raw images, and finds in each of them the same
 // pages and, by a search, the same VMCOREINFO as the dump's headers have.
 func TestFixtureRaw(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short run: the memory of a whole guest is written in four formats")
+	}
 	captured := mustOpen(t, []string{fixtures.Path(t, "kdump/vmcore.kdump.xz")}, dump.WithCacheDir(t.TempDir()))
 	want := captured.Facts()
 	mem := dumpwriter.PageMap{}
